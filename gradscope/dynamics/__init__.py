@@ -1,0 +1,1 @@
+"""Gradients through time as pure torch functions."""

@@ -1,0 +1,1 @@
+"""Hooks on live training, and the recorder that ties them together."""

@@ -1,0 +1,1 @@
+"""Data for studies, drawn with numpy from a seed."""
