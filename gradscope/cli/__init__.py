@@ -1,22 +1,25 @@
 """The command `gradscope`: one file a command, each importing what it needs only when it runs."""
 
 import importlib
+import os
+from typing import Any
 
 import click
 
+from gradscope import __version__
 from gradscope.errors import GradscopeError, UsageError
 
 _COMMANDS = {
     "study": "Train a grid of recurrent models, compare their gradients, write one report.",
     "studies": "List the built-in studies.",
-    "report": "Write the HTML report of one or several runs.",
+    "report": "Write the HTML report of one run, or of several side by side.",
     "diagnose": "Say what is wrong in a run, with evidence and advice.",
     "overhead": "Measure what watching costs on this machine.",
 }
 
 
 class _LazyGroup(click.Group):
-    """Loads a command's module when that command runs, so that `--help` costs no import of torch or seaborn."""
+    """Loads a command's module when that command runs, so that `--help` pays for neither torch nor seaborn."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)
@@ -24,6 +27,27 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command = importlib.import_module(f"gradscope.cli.{cmd_name}").command
-        assert isinstance(command, click.Command)
+        command: click.Command = importlib.import_module(f"gradscope.cli.{cmd_name}").command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever a command returns
+        try:
+            return super().invoke(ctx)
+        except GradscopeError as error:
+            failure = click.ClickException(str(error))
+            failure.exit_code = 2 if isinstance(error, UsageError) else 1
+            raise failure from error
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "color": False if os.environ.get("NO_COLOR") else None},
+    epilog="Example: gradscope study vanishing --quick",
+)
+@click.version_option(__version__, prog_name="gradscope")
+def main() -> None:
+    """See how gradients travel back through time while a recurrent model trains."""
