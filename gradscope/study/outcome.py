@@ -1,0 +1,64 @@
+"""How a trial ended: one small JSON file inside the trial's run folder, the mark that the trial need not run again."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Status = Literal["finished", "diverged", "failed"]
+
+_FILE = "outcome.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is known of a trial once it is over.
+
+    Attributes:
+        trial: the trial's id, which is also the name of its folder.
+        settings: the trial's resolved settings (`Trial.settings()`).
+        status: `finished`; `diverged` (its loss became infinite or NaN); `failed` (it raised, or killed its worker).
+        reason: why it did not finish, one line; empty where it did.
+        iterations: optimiser steps that were taken.
+        seconds: wall time of the training.
+        lag: how many times back the task needs to look, None if the trial never got as far as its task.
+        baseline: loss of the trivial answer, None likewise.
+        baseline_meaning: what that trivial answer is, in words.
+    """
+
+    trial: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    status: Status = "finished"
+    reason: str = ""
+    iterations: int = 0
+    seconds: float = 0.0
+    lag: int | None = None
+    baseline: float | None = None
+    baseline_meaning: str = ""
+
+
+def write_outcome(folder: Path, outcome: Outcome) -> None:
+    """Put the outcome into the trial's folder, all at once: a reader sees either no outcome or the whole one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{_FILE}.{os.getpid()}.tmp"
+    draft.write_text(json.dumps(asdict(outcome), indent=1, sort_keys=True), encoding="utf-8")
+    draft.replace(folder / _FILE)
+
+
+def read_outcome(folder: Path) -> Outcome | None:
+    """Read the outcome of the trial in `folder`.
+
+    Returns:
+        The outcome, or None if the trial is not over, or its file is damaged: then it has to run again.
+    """
+    try:
+        return Outcome(**json.loads((folder / _FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def forget_outcome(folder: Path) -> None:
+    """Remove the outcome, so that the trial counts as unfinished."""
+    (folder / _FILE).unlink(missing_ok=True)
