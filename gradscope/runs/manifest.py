@@ -1,0 +1,114 @@
+"""run.json: what a run is, written whole or not at all."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gradscope.errors import RunError
+from gradscope.runs.layout import FORMAT, RUN_FILE, temporary_name
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of run.json.
+
+    Attributes:
+        writer: Name of the writer whose parts belong to the run; parts of earlier attempts are not read.
+        metadata: What the writer said about the run.
+        complete: Whether the run was closed; False while it is written, and for ever after a crash.
+        flushes: How many flushes a complete run has, None before that.
+    """
+
+    writer: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    complete: bool = False
+    flushes: int | None = None
+
+    def closed(self, flushes: int, extra: Mapping[str, object]) -> "Manifest":
+        """Return the manifest of the finished run, its metadata merged with `extra`."""
+        return replace(self, metadata={**self.metadata, **extra}, complete=True, flushes=flushes)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Put run.json into the folder, in place of an earlier one.
+
+    Raises:
+        OSError: The file cannot be written.
+        RunError: The metadata cannot be said in JSON.
+    """
+    content = {
+        "format": FORMAT,
+        "writer": manifest.writer,
+        "complete": manifest.complete,
+        "flushes": manifest.flushes,
+        "metadata": manifest.metadata,
+    }
+    try:
+        text = json.dumps(content, indent=2, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"The metadata of the run {folder} cannot be written as JSON: {error}.") from error
+    temporary = folder / temporary_name(RUN_FILE)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, folder / RUN_FILE)  # noqa: PTH105 - the one call whose atomicity we rely on
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return what run.json says.
+
+    Raises:
+        RunError: There is none, or it is not what a writer writes.
+    """
+    path = folder / RUN_FILE
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(_absent(folder)) from None
+    except OSError as error:
+        raise RunError(f"Cannot read {path}: {error.strerror or error}.") from error
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RunError(_damaged(path, f"it is not JSON ({error})")) from None
+    return _parse(path, content)
+
+
+def _parse(path: Path, content: object) -> Manifest:
+    if not isinstance(content, dict) or type(content.get("format")) is not int:
+        raise RunError(_damaged(path, 'it has no "format"'))
+    if content["format"] > FORMAT:
+        raise RunError(
+            f"{path} was written by a newer gradscope (format {content['format']}, this one reads up to {FORMAT}): "
+            "upgrade with pip install -U gradscope-rnn."
+        )
+    writer, metadata, flushes = content.get("writer"), content.get("metadata"), content.get("flushes")
+    if not isinstance(writer, str) or not isinstance(metadata, dict):
+        raise RunError(_damaged(path, 'it has no "writer" or no "metadata"'))
+    if flushes is not None and type(flushes) is not int:
+        raise RunError(_damaged(path, '"flushes" is not a whole number'))
+    return Manifest(writer, metadata, content.get("complete") is True, flushes)
+
+
+def _absent(folder: Path) -> str:
+    if not folder.exists():
+        return f"There is no run at {folder}: the folder does not exist. Give the folder that watch(run=...) was given."
+    if not folder.is_dir():
+        return f"{folder} is a file, not a run folder. Give the folder that watch(run=...) was given."
+    inside = sorted(child.parent.name for child in folder.glob(f"*/{RUN_FILE}"))[:3]
+    hint = f" It holds runs, though: try {folder / inside[0]}." if inside else ""
+    return f"{folder} is not a run folder: it has no {RUN_FILE}.{hint}"
+
+
+def _damaged(path: Path, why: str) -> str:
+    return (
+        f"{path} is damaged: {why}. gradscope writes this file whole or not at all, so something else changed it; "
+        "restore it from a copy, or record the run again."
+    )
+
+
+def _plain(value: object) -> object:
+    # numpy scalars and arrays become numbers, everything else that JSON does not know its text.
+    to_list = getattr(value, "tolist", None)
+    return to_list() if callable(to_list) else str(value)

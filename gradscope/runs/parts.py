@@ -1,0 +1,179 @@
+"""The Parquet parts of a run as they stand at one moment, and their content as data frames."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gradscope.errors import RunError
+from gradscope.runs.layout import COMMITTED, TABLES, Part, parse_part
+from gradscope.runs.manifest import Manifest
+
+_CAST_TO_INTEGER = {"nonfinite": 0}
+"""Optional integer columns, with what stands for a missing value."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The committed parts of a run, by table, in the order in which they were written."""
+
+    folder: Path
+    parts: Mapping[str, tuple[Path, ...]]
+
+
+def take_snapshot(folder: Path, manifest: Manifest) -> Snapshot:
+    """Return the parts that belong to whole flushes.
+
+    Raises:
+        RunError: A committed part is gone, truncated or damaged.
+    """
+    flushes = _committed_flushes(folder, manifest)
+    # Listed after the commit marks: what a mark names was there before the mark.
+    sizes = _sizes(folder)
+    parts: dict[str, list[Path]] = {table: [] for table in TABLES}
+    for flush in range(flushes):
+        mark = folder / Part("iterations", manifest.writer, flush).name
+        parts["iterations"].append(mark)
+        for table, size in _committed_by(mark).items():
+            path = folder / Part(table, manifest.writer, flush).name
+            if sizes.get(path.name) != size:
+                raise RunError(_damaged(path, _mismatch(sizes.get(path.name), size)))
+            parts[table].append(path)
+    return Snapshot(folder, {table: tuple(paths) for table, paths in parts.items()})
+
+
+def read_parts(paths: Sequence[Path], table: str, columns: Sequence[str] | None) -> Any:  # noqa: ANN401 - pyarrow has no types
+    """Read some columns of some parts into one Arrow table, with the declared types.
+
+    Args:
+        paths: The parts, all of the same table.
+        table: The table that they belong to.
+        columns: Which columns; None for all. Those that a part lacks are null there.
+
+    Returns:
+        An Arrow table; its columns are those that any part has.
+    """
+    tables = [_guarded(path, partial(_read_part, path, table, columns)) for path in paths]
+    if not tables:
+        return pa.table({})
+    return _guarded(paths[0].parent, lambda: pa.concat_tables(_harmonised(tables), promote_options="default"))
+
+
+def data_frame(content: Any, table: str) -> pd.DataFrame:  # noqa: ANN401
+    """Return a data frame with all declared columns first, missing values NaN, integers int64."""
+    frame = pd.DataFrame() if content.num_columns == 0 else content.to_pandas(ignore_metadata=True)
+    for name, kind in TABLES[table].items():
+        if name not in frame:
+            frame[name] = pd.Series([None] * len(frame), index=frame.index, dtype="str" if kind == "string" else float)
+        if kind == "int64":
+            frame[name] = frame[name].fillna(_CAST_TO_INTEGER.get(name, -1)).astype("int64")
+    declared = list(TABLES[table])
+    return frame[declared + [str(name) for name in frame.columns if name not in TABLES[table]]]
+
+
+def iteration_range(path: Path) -> tuple[float, float]:
+    """Return the first and last iteration that a part holds; minus and plus infinity where its footer does not say."""
+    return _guarded(path, partial(_iteration_range, path))  # type: ignore[no-any-return]
+
+
+def _iteration_range(path: Path) -> tuple[float, float]:
+    low, high = math.inf, -math.inf
+    with pq.ParquetFile(path) as file:
+        column = file.schema_arrow.names.index("iteration")
+        for group in range(file.metadata.num_row_groups):
+            statistics = file.metadata.row_group(group).column(column).statistics
+            if statistics is None or not statistics.has_min_max:
+                return -math.inf, math.inf
+            low, high = min(low, statistics.min), max(high, statistics.max)
+    return low, high
+
+
+def _committed_flushes(folder: Path, manifest: Manifest) -> int:
+    found = {part.flush for name in _sizes(folder) if (part := parse_part(name)) and _is_mark(part, manifest)}
+    expected = max(found, default=-1) + 1
+    if manifest.flushes is not None:
+        expected = max(expected, manifest.flushes)
+    missing = sorted(set(range(expected)) - found)
+    if missing:
+        raise RunError(_damaged(folder / Part("iterations", manifest.writer, missing[0]).name, "it is missing"))
+    return expected
+
+
+def _is_mark(part: Part, manifest: Manifest) -> bool:
+    return part.table == "iterations" and part.writer == manifest.writer
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if not entry.name.startswith(".")}
+    except OSError as error:
+        raise RunError(f"Cannot read the run {folder}: {error.strerror or error}.") from error
+
+
+def _committed_by(mark: Path) -> dict[str, int]:
+    # Which other parts the same flush wrote, and their sizes in bytes.
+    metadata = _guarded(mark, lambda: pq.read_metadata(mark).metadata) or {}
+    try:
+        committed = json.loads(metadata[COMMITTED])
+        return {table: int(committed[table]) for table in TABLES if table in committed}
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise RunError(_damaged(mark, "it does not say which parts it commits")) from None
+
+
+def _read_part(path: Path, table: str, columns: Sequence[str] | None) -> Any:  # noqa: ANN401
+    with pq.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        wanted = names if columns is None else [name for name in columns if name in names]
+        content = file.read(columns=wanted, use_threads=False)
+    for index, name in enumerate(content.column_names):
+        if name in TABLES[table]:
+            content = content.set_column(index, name, content[name].cast(TABLES[table][name]))
+    return content.replace_schema_metadata(None)
+
+
+def _harmonised(tables: list[Any]) -> list[Any]:
+    # A logged column that is text in one part and numbers in another is text in all.
+    kinds: dict[str, set[str]] = {}
+    for content in tables:
+        for column in content.schema:
+            kinds.setdefault(column.name, set()).add(str(column.type))
+    mixed = {name for name, found in kinds.items() if "string" in found and found - {"string", "null"}}
+    if not mixed:
+        return tables
+    return [
+        pa.table({n: content[n].cast("string") if n in mixed else content[n] for n in content.column_names})
+        for content in tables
+    ]
+
+
+def _guarded(path: Path, read: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """Return what `read` returns, or say with the file's name what is wrong with a damaged part.
+
+    Raises:
+        RunError: The file is gone or is not what the writer wrote.
+    """
+    try:
+        return read()
+    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, pa.ArrowException) as error:
+        why = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+        raise RunError(_damaged(path, why)) from error
+
+
+def _mismatch(found: int | None, expected: int) -> str:
+    return "it is missing" if found is None else f"it has {found} bytes where {expected} were written"
+
+
+def _damaged(path: Path, why: str) -> str:
+    return (
+        f"The part {path} is damaged: {why}. Restore the file from a copy of the run, or record the run again; "
+        "if the run is being overwritten just now, open it again."
+    )

@@ -1,0 +1,142 @@
+"""Opens a run folder: tables as data frames, states and norms of single sequences as arrays."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from gradscope.runs.layout import LISTS, ORDER, TABLES
+from gradscope.runs.manifest import Manifest, read_manifest
+from gradscope.runs.parts import Snapshot, data_frame, read_parts, take_snapshot
+from gradscope.runs.sequences import SequenceTable
+
+Quantity = Literal["hidden", "total_gradient"]
+
+
+class Run:
+    """A run as it stood when it was opened, even if it is still being written.
+
+    Tables are read when they are first asked for, then kept. They always agree with one another.
+
+    Attributes:
+        path: The run folder.
+        metadata: What the writer said about the run.
+        complete: Whether the run was closed; False while it is written and after a crash.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, snapshot: Snapshot) -> None:
+        self.path = path
+        self.metadata: dict[str, Any] = manifest.metadata
+        self.complete = manifest.complete
+        self._snapshot = snapshot
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path}, {len(self.iterations)} iterations, {'complete' if self.complete else 'incomplete'}>"
+
+    @cached_property
+    def layers(self) -> list[str]:
+        """The recurrent layers, in the order of the model."""
+        named = self.metadata.get("layers")
+        known = [str(name) for name in named] if isinstance(named, dict) else []
+        return known or sorted(str(name) for name in self._read("timesteps")["layer"].dropna().unique())
+
+    @cached_property
+    def iterations(self) -> pd.DataFrame:
+        """One row an iteration: loss, gradient norms, clipping, and whatever was logged."""
+        return self._table("iterations")
+
+    @cached_property
+    def timesteps(self) -> pd.DataFrame:
+        """One row a recorded (iteration, layer, call, time): norms, each the mean over the batch."""
+        return self._table("timesteps")
+
+    @cached_property
+    def parameters(self) -> pd.DataFrame:
+        """One row a recorded (iteration, parameter)."""
+        return self._table("parameters")
+
+    @cached_property
+    def gates(self) -> pd.DataFrame:
+        """One row a recorded (iteration, layer, call, time, gate)."""
+        return self._table("gates")
+
+    def sequence_norms(self, layer: str, iteration: int, call: int | None = None) -> Float[np.ndarray, "time sequence"]:
+        """Return the norm of the total gradient of each sequence at each time.
+
+        Args:
+            layer: Name of the layer, one of `layers`.
+            iteration: A recorded iteration.
+            call: Which call of the layer in that iteration; None for the newest.
+
+        Returns:
+            float64, NaN where a packed sequence has no such time.
+
+        Raises:
+            UsageError: Nothing was recorded there; the message says where something was.
+        """
+        return self._sequences.norms(layer, iteration, call)
+
+    def states(
+        self, layer: str, iteration: int, call: int | None = None, quantity: Quantity = "hidden"
+    ) -> Float[np.ndarray, "time sequence hidden"]:
+        """Return the kept states of a layer, or the total gradients that reach them.
+
+        Args:
+            layer: Name of the layer, one of `layers`.
+            iteration: An iteration whose states were kept.
+            call: Which call of the layer in that iteration; None for the newest.
+            quantity: "hidden" for the states, "total_gradient" for dL/dh.
+
+        Returns:
+            As it was recorded, NaN where a packed sequence has no such time.
+
+        Raises:
+            UsageError: It was not kept; the message says what was.
+        """
+        return self._states.units(layer, iteration, call, quantity)
+
+    @cached_property
+    def _sequences(self) -> SequenceTable:
+        return SequenceTable(self.path, "timesteps", self._snapshot.parts["timesteps"])
+
+    @cached_property
+    def _states(self) -> SequenceTable:
+        return SequenceTable(self.path, "states", self._snapshot.parts["states"])
+
+    def _read(self, table: str) -> pd.DataFrame:
+        lists = LISTS.get(table)
+        columns = list(TABLES[table]) if lists else None
+        return data_frame(read_parts(self._snapshot.parts[table], table, columns), table)
+
+    def _table(self, table: str) -> pd.DataFrame:
+        frame = self._read(table)
+        place = {name: str(index).zfill(6) for index, name in enumerate(self.layers)}
+
+        def key(column: "pd.Series[Any]") -> "pd.Series[Any]":
+            # Layers sort as they stand in the model: by name, l10 would come before l2.
+            return column.map(lambda name: place.get(name, name)) if column.name == "layer" else column
+
+        return frame.sort_values(list(ORDER[table]), key=key, kind="stable", ignore_index=True)
+
+
+def open_run(path: str | os.PathLike[str]) -> Run:
+    """Open a run folder, finished or still being written.
+
+    Nothing in it is executed or unpickled: a run may come from anyone.
+
+    Args:
+        path: The folder that `watch(run=...)` was given.
+
+    Returns:
+        The run as it stands at this moment, up to its last whole flush.
+
+    Raises:
+        RunError: The folder is missing, is not a run, or is damaged.
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    return Run(folder, manifest, take_snapshot(folder, manifest))

@@ -1,0 +1,152 @@
+"""Writes a run folder so that a process killed at any moment leaves it readable up to its last flush."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from gradscope.errors import RunError
+from gradscope.runs.columns import ColumnLike, arrow_table
+from gradscope.runs.layout import COMMITTED, RUN_FILE, TABLES, Part, is_ours, temporary_name
+from gradscope.runs.manifest import Manifest, read_manifest, write_manifest
+
+_NAMES = ["layer", "parameter", "gate"]
+"""Columns that repeat a few names: only these gain from a Parquet dictionary."""
+
+
+class RunWriter:
+    """Writes one run, flush by flush.
+
+    Every file is written under a temporary name and moved into place. A flush writes `iterations` last: that part names
+    the others, and readers take only what is so named. Nothing is ever appended to.
+
+    Args:
+        path: The run folder; made if it is not there.
+        metadata: Whatever describes the run; must be sayable in JSON.
+        overwrite: Replace a run that is there already. Files that are not a run's own are never touched.
+
+    Raises:
+        RunError: A run or something else is there already, or the folder cannot be written.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], metadata: Mapping[str, object], *, overwrite: bool = False
+    ) -> None:
+        self.path = Path(path)
+        self.flushes = 0
+        self._manifest = Manifest(writer=secrets.token_hex(6), metadata=dict(metadata))
+        with _said_in_words(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            leftovers = _claim(self.path, overwrite=overwrite)
+            # The new run.json disowns the old parts at once; a kill while they are deleted does no harm.
+            write_manifest(self.path, self._manifest)
+            for leftover in leftovers:
+                leftover.unlink(missing_ok=True)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has been closed."""
+        return self._manifest.complete
+
+    def write(self, tables: Mapping[str, Mapping[str, ColumnLike]]) -> None:
+        """Flush: one part for each table that has rows, `iterations` last as the mark that the flush is whole.
+
+        Args:
+            tables: Columns by table; "iterations" must be among them, though it may have no rows.
+
+        Raises:
+            RunError: The folder cannot be written any more, or belongs to another writer by now.
+            ValueError: A table or column that the layout does not have, or values that do not fit it.
+        """
+        if "iterations" not in tables or not set(tables) <= set(TABLES):
+            raise ValueError(f"a flush has 'iterations' and any of {list(TABLES)}, got {list(tables)}")
+        if self.complete:
+            raise RunError(f"The run {self.path} is closed: nothing can be added to it.")
+        built = {name: arrow_table(name, columns) for name, columns in tables.items()}
+        commits = built.pop("iterations")
+        with _said_in_words(self.path):
+            self._refuse_if_replaced()
+            sizes = {name: self._write_part(name, table) for name, table in built.items() if len(table)}
+            commits = commits.replace_schema_metadata({COMMITTED: json.dumps(sizes)})
+            self._write_part("iterations", commits)
+        self.flushes += 1
+
+    def close(self, extra_metadata: Mapping[str, object] | None = None) -> None:
+        """Mark the run as complete; a second call does nothing.
+
+        Args:
+            extra_metadata: What became known only at the end; added to the metadata.
+
+        Raises:
+            RunError: The folder cannot be written any more, or belongs to another writer by now.
+        """
+        if self.complete:
+            return
+        with _said_in_words(self.path):
+            self._refuse_if_replaced()
+            closed = self._manifest.closed(self.flushes, extra_metadata or {})
+            write_manifest(self.path, closed)
+        self._manifest = closed
+
+    def _write_part(self, table: str, content: Any) -> int:  # noqa: ANN401 - pyarrow ships no types
+        # Returns the size in bytes, by which a reader knows a truncated part at once.
+        name = Part(table, self._manifest.writer, self.flushes).name
+        temporary = self.path / temporary_name(name)
+        try:
+            pq.write_table(content, temporary, use_dictionary=[n for n in _NAMES if n in content.column_names])
+            size = temporary.stat().st_size
+            os.replace(temporary, self.path / name)  # noqa: PTH105 - the one call whose atomicity we rely on
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return size
+
+    def _refuse_if_replaced(self) -> None:
+        if read_manifest(self.path).writer != self._manifest.writer:
+            raise RunError(
+                f"Another process has begun a new run in {self.path}: this one stops writing there. "
+                "Give each process a folder of its own."
+            )
+
+
+def _claim(folder: Path, *, overwrite: bool) -> list[Path]:
+    # Refuses a folder where no new run may begin; returns the files of the run that is replaced.
+    found = list(folder.iterdir())
+    # A process killed in its very first write leaves a lone temporary run.json: nobody's run, and no reason to refuse.
+    if all(is_ours(path.name) and path.name.startswith(".") for path in found):
+        return [path for path in found if path.name != temporary_name(RUN_FILE)]
+    if not any(path.name == RUN_FILE for path in found):
+        raise RunError(
+            f"{folder} is not empty and is not a run, so nothing is written there. Give a new or an empty folder."
+        )
+    try:
+        read_manifest(folder)
+    except RunError as error:
+        raise RunError(f"{error} Nothing was overwritten: delete the folder yourself, or give another.") from error
+    if not overwrite:
+        raise RunError(
+            f"There is a run at {folder} already. Give another folder, or overwrite=True to replace that run."
+        )
+    return [path for path in found if is_ours(path.name) and path.name != RUN_FILE]
+
+
+@contextmanager
+def _said_in_words(folder: Path) -> Iterator[None]:
+    """Turn whatever the operating system refuses into one message with the folder and the reason.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        RunError: In place of any OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RunError(f"Cannot write the run {folder}: {reason}. Give a folder that you may write to.") from error
