@@ -1,0 +1,65 @@
+"""Reading the autograd graph that PyTorch builds for a recurrent layer on CPU, one node per time.
+
+On CPU nn.RNN and nn.GRU are loops in C++: the output is a stack of h_0 .. h_{T-1}, each with its own node. A pre-hook
+on such a node receives the total gradient of h_t from the backward pass itself, and a GRU's nodes hold the gates that
+its forward pass computed. Where the graph looks different (cuDNN, another PyTorch) the functions return None, and the
+caller recomputes and sweeps instead, to the same numbers.
+"""
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from gradscope.cells.gru import GRUTimes
+
+# Layout changes that PyTorch puts between the stack and the user: batch_first, unbatched input.
+_LAYOUT_NODES = {"TransposeBackward0", "TransposeBackward1", "SqueezeBackward1"}
+
+
+def nodes_per_time(output: Tensor, times: int) -> list[Node] | None:
+    """Return the node of each h_t, or None where the layer is one opaque node."""
+    node = output.grad_fn
+    while node is not None and node.name() in _LAYOUT_NODES:
+        node = node.next_functions[0][0]
+    if node is None or node.name() != "StackBackward0":
+        return None
+    nodes = [below for below, _ in node.next_functions if below is not None]
+    return nodes if len(nodes) == times else None
+
+
+SavedGates = list[tuple[Tensor, Tensor, Tensor, Tensor]]
+
+
+def saved_gru_gates(nodes: list[Node]) -> SavedGates | None:
+    """Return (reset, update, candidate, candidate_recurrent) of each time, or None where the graph is not the known one.
+
+    Must be called between the forward and the backward pass, which frees them.
+    """
+    if _saving_is_redirected():
+        return None
+    try:
+        return [_gates_at(node) for node in nodes]
+    except (AttributeError, IndexError, ValueError):  # Another PyTorch builds another graph.
+        return None
+
+
+def _gates_at(node: Node) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    # h_t = (h_{t-1} - n) * z + n,  n = tanh(from_input + m * r)
+    (product, _), (candidate, _) = node.next_functions
+    gated = candidate.next_functions[0][0].next_functions[1][0]
+    saved = (gated._saved_other, product._saved_other, candidate._saved_result, gated._saved_self)
+    # An output that is saved comes back attached to its node: kept so, it would keep the whole graph alive.
+    reset, update, candidate_value, recurrent = (tensor.detach() for tensor in saved)
+    return reset, update, candidate_value, recurrent
+
+
+def _saving_is_redirected() -> bool:
+    # Under activation checkpointing or save_on_cpu, reading a saved tensor would run the user's forward pass again or
+    # copy it from elsewhere. PyTorch has no public way to ask.
+    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
+
+
+def stack_gru_gates(saved: SavedGates) -> GRUTimes:
+    """Return the gates of all times as tensors (time, batch, hidden)."""
+    reset, update, candidate, recurrent = (torch.stack(part) for part in zip(*saved, strict=True))
+    return GRUTimes(reset, update, candidate, recurrent)
