@@ -18,7 +18,7 @@ class Outcome:
 
     Attributes:
         trial: the trial's id, which is also the name of its folder.
-        settings: the trial's resolved settings (`Trial.settings()`).
+        settings: the trial's resolved settings (`Trial.settings`).
         status: `finished`; `diverged` (its loss became infinite or NaN); `failed` (it raised, or killed its worker).
         reason: why it did not finish, one line; empty where it did.
         iterations: optimiser steps that were taken.

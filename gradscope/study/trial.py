@@ -47,6 +47,7 @@ class Trial:
     learning_rate: float
     every: int
 
+    @property
     def settings(self) -> dict[str, Any]:
         """All settings by name, as they are kept with the trial's run."""
         return asdict(self)
@@ -54,7 +55,7 @@ class Trial:
     @property
     def id(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the settings that decide the numbers."""
-        deciding = {name: value for name, value in self.settings().items() if name != "text_path"}
+        deciding = {name: value for name, value in self.settings.items() if name != "text_path"}
         canonical = json.dumps(deciding | {"meaning": _MEANING}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
