@@ -62,8 +62,9 @@ ORDER: dict[str, tuple[str, ...]] = {
     "timesteps": ("iteration", "layer", "call", "time"),
     "parameters": ("iteration", "parameter"),
     "gates": ("iteration", "layer", "call", "time", "gate"),
+    "states": ("iteration", "layer", "call", "sequence", "time"),
 }
-"""How each table is sorted for the reader; these columns are never missing."""
+"""How each table is sorted; these columns have a value in every row."""
 
 _PART = re.compile(rf"({'|'.join(TABLES)})-([0-9a-z]+)-(\d{{6,}})\.parquet")
 

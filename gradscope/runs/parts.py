@@ -14,11 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gradscope.errors import RunError
-from gradscope.runs.layout import COMMITTED, TABLES, Part, parse_part
+from gradscope.runs.layout import COMMITTED, ORDER, TABLES, Part, parse_part
 from gradscope.runs.manifest import Manifest
-
-_CAST_TO_INTEGER = {"nonfinite": 0}
-"""Optional integer columns, with what stands for a missing value."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ def data_frame(content: Any, table: str) -> pd.DataFrame:  # noqa: ANN401
         if name not in frame:
             frame[name] = pd.Series([None] * len(frame), index=frame.index, dtype="str" if kind == "string" else float)
         if kind == "int64":
-            frame[name] = frame[name].fillna(_CAST_TO_INTEGER.get(name, -1)).astype("int64")
+            frame[name] = frame[name].fillna(0).astype("int64")
     declared = list(TABLES[table])
     return frame[declared + [str(name) for name in frame.columns if name not in TABLES[table]]]
 
@@ -132,11 +129,17 @@ def _committed_by(mark: Path) -> dict[str, int]:
 def _read_part(path: Path, table: str, columns: Sequence[str] | None) -> Any:  # noqa: ANN401
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
+        if absent := [name for name in ORDER[table] if name not in names]:
+            raise ValueError(f"it has no column {absent[0]!r}")
         wanted = names if columns is None else [name for name in columns if name in names]
         content = file.read(columns=wanted, use_threads=False)
+    content.validate(full=True)
     for index, name in enumerate(content.column_names):
         if name in TABLES[table]:
             content = content.set_column(index, name, content[name].cast(TABLES[table][name]))
+    for name in ORDER[table]:
+        if name in wanted and content[name].null_count:
+            raise ValueError(f"column {name!r} has missing values")
     return content.replace_schema_metadata(None)
 
 
