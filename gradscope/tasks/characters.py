@@ -32,7 +32,7 @@ class Characters:
         text = read_text() if text is None else text
         if not 2 <= length < len(text):
             raise UsageError(
-                f"the text has {len(text)} characters, so it needs windows of 2 to {len(text) - 1} characters, got {length}"
+                f"the text has {len(text)} characters: windows of 2 to {len(text) - 1} characters fit, got {length}"
             )
         self.length = length
         self.lag = min(20, length - 1) if lag is None else lag

@@ -1,0 +1,112 @@
+"""`gradscope study`: train a grid of recurrent models, compare their gradients, write one report."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gradscope.errors import GradscopeError, UsageError
+
+if TYPE_CHECKING:
+    from gradscope.study.comparison import Comparison
+    from gradscope.study.loading import Mode
+    from gradscope.study.runner import Setup
+    from gradscope.study.spec import StudySpec
+
+
+@click.command(epilog="Example: gradscope study vanishing --quick --out reports")
+@click.argument("name", metavar="NAME|FILE.toml")
+@click.option("--quick", is_flag=True, help="A smaller grid and fewer iterations: half a minute.")
+@click.option("--full", is_flag=True, help="As many iterations as the tasks need to be learned: hours.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, help="Folder of the report."
+)
+@click.option("--workers", type=int, help="Worker processes; 0 trains in this one. Default: one for each processor.")
+@click.option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster, such as tcp://127.0.0.1:8786.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a field: training.iterations=50.")
+@click.option("--fresh", is_flag=True, help="Train every trial again, also those that are finished on disk.")
+@click.option("--dry-run", is_flag=True, help="Print the grid of trials and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the settings and their verdicts as JSON on stdout.")
+def command(
+    name: str,
+    quick: bool,
+    full: bool,
+    out: Path,
+    workers: int | None,
+    scheduler: str | None,
+    settings: tuple[str, ...],
+    fresh: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Train a grid of recurrent models, compare their gradients, write one report.
+
+    NAME is a built-in study (see `gradscope studies`), FILE.toml one of your own. Trials that are finished on disk are
+    not trained again.
+    """
+    if quick and full:
+        raise UsageError("--quick and --full exclude each other: give one of them, or neither")
+    if workers is not None and workers < 0:
+        raise UsageError(f"--workers expects 0 (train in this process) or more, got {workers}")
+    from gradscope.study.catalogue import find_study
+    from gradscope.study.loading import load_study
+
+    mode: Mode = "quick" if quick else "full" if full else "default"
+    spec = load_study(find_study(name), mode, settings)
+    if dry_run:
+        _print_grid(spec, as_json)
+        return
+    from gradscope.study.runner import Setup
+
+    setup = Setup(out, workers, scheduler, fresh, mode, shlex.join(["gradscope", *sys.argv[1:]]))
+    try:
+        comparison, report = _run(spec, setup)
+    except KeyboardInterrupt:
+        raise GradscopeError("interrupted: no report was written. The same command goes on from there") from None
+    _print_result(comparison, report, as_json)
+
+
+def _run(spec: "StudySpec", setup: "Setup") -> tuple["Comparison", Path]:
+    """Return the comparison and the path of its report."""
+    from rich.console import Console
+
+    from gradscope.study.runner import run_study
+
+    comparison = run_study(spec, setup, Console(stderr=True))
+    from gradscope.reporting import study_page
+
+    return comparison, study_page(comparison, setup.out / f"{spec.name}.html")
+
+
+def _print_result(comparison: "Comparison", report: Path, as_json: bool) -> None:
+    if as_json:
+        # pandas writes NaN and infinities as null, which JSON has no other word for.
+        click.echo(comparison.settings.to_json(orient="records", indent=2))
+        click.echo(f"report: {report}", err=True)
+        return
+    from rich.console import Console
+
+    from gradscope.study.verdict_table import verdict_table
+
+    console = Console()
+    console.print(verdict_table(comparison))
+    lost = comparison.trials[comparison.trials["status"] != "finished"]
+    for row in lost.to_dict("records"):
+        words = " ".join(str(row[key]) for key in ("task", "cell", "initialisation", "clipping"))
+        console.print(f"{row['status']}: {words}, seed {row['seed']}: {row['reason']}", soft_wrap=True, markup=False)
+    console.print(f"report: {report}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _print_grid(spec: "StudySpec", as_json: bool) -> None:
+    from gradscope.study.grid import expand_grid
+
+    trials = expand_grid(spec)
+    if as_json:
+        click.echo(json.dumps([{"trial": trial.id, **trial.settings} for trial in trials], indent=2))
+        return
+    for trial in trials:
+        click.echo(f"{trial.id}  {trial.label}")
+    click.echo(f"{len(trials)} trials of {spec.training.iterations} iterations")

@@ -1,0 +1,65 @@
+"""Changes laid over a study file: its own [quick] and [full] tables, and `--set key.path=value`."""
+
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from gradscope.errors import UsageError
+
+
+def lay_over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay tables over tables, key by key; anything else, lists too, replaces what was there.
+
+    Returns:
+        A new dict; neither argument is changed.
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        under = merged.get(key)
+        merged[key] = lay_over(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def apply_setting(raw: Mapping[str, Any], setting: str) -> dict[str, Any]:
+    """Lay one `key.path=value` over a study.
+
+    The value is read as TOML (`--set training.iterations=50`, `--set 'grid.0.seed=[0, 1]'`); what is no TOML is taken
+    as a string, so that a file's path needs no quotes. A number in the path picks from a list.
+
+    Args:
+        raw: the study as read from its file.
+        setting: for example `task.text.path=my.txt`.
+
+    Returns:
+        A new dict. Whether the key exists is for the validation to say.
+
+    Raises:
+        UsageError: the setting has no `=`, or its path leads through something that is no table.
+    """
+    path, equals, value = setting.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not equals or not all(keys):
+        raise UsageError(f"--set expects key.path=value, got {setting!r}: for example --set training.iterations=100")
+    return dict(_put(raw, keys, _value(value), setting))
+
+
+def _value(text: str) -> Any:  # noqa: ANN401 - whatever TOML can hold
+    try:
+        read = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+    return read["value"] if set(read) == {"value"} else text.strip()
+
+
+def _put(node: Any, keys: list[str], value: Any, setting: str) -> Any:  # noqa: ANN401 - a node of a TOML tree
+    if not keys:
+        return value
+    key, rest = keys[0], keys[1:]
+    if isinstance(node, list):
+        if not key.isdecimal() or int(key) >= len(node):
+            raise UsageError(f"--set {setting}: expected a number from 0 to {len(node) - 1} at {key!r}, a list's place")
+        place = int(key)
+        return [*node[:place], _put(node[place], rest, value, setting), *node[place + 1 :]]
+    if not isinstance(node, Mapping):
+        raise UsageError(f"--set {setting}: {key!r} leads into {node!r}, which is no table. Shorten the path")
+    return {**node, key: _put(node.get(key, {}), rest, value, setting)}

@@ -1,0 +1,128 @@
+"""A whole study: its trials trained or taken from disk, then compared."""
+
+import datetime
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from gradscope.errors import GradscopeError
+from gradscope.study.attempt import finished_outcome
+from gradscope.study.comparison import Comparison, compare
+from gradscope.study.grid import expand_grid
+from gradscope.study.loading import Mode
+from gradscope.study.outcome import Outcome, forget_outcome
+from gradscope.study.place import prepare_folder
+from gradscope.study.progress import StudyProgress
+from gradscope.study.provenance import machine, seeds, versions
+from gradscope.study.spec import StudySpec
+from gradscope.study.workers import Job, default_workers, run_here, run_on_cluster
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a study is to be run; none of it changes a number.
+
+    Attributes:
+        out: folder of the report and of the trials' runs.
+        workers: worker processes; 0 runs every trial in this process, None takes one for each processor.
+        scheduler: address of a running Dask scheduler, used in place of workers of our own.
+        fresh: train every trial again, also what is finished on disk.
+        mode: which mode the spec was read in; for the report.
+        command: the command line; for the report.
+    """
+
+    out: Path
+    workers: int | None = None
+    scheduler: str | None = None
+    fresh: bool = False
+    mode: Mode = "default"
+    command: str = ""
+
+
+def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
+    """Run a study.
+
+    Args:
+        spec: what to train.
+        setup: where, and on how many processes.
+        console: for the progress.
+
+    Returns:
+        The comparison of all its trials.
+
+    Raises:
+        UsageError: its text cannot be used.
+        RunError: the folder cannot be written, or the scheduler is lost.
+        GradscopeError: the user interrupted it.
+    """
+    started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
+    trials = expand_grid(spec)
+    prepare_folder(setup.out)
+    jobs = [(trial, setup.out / "runs" / spec.name / trial.id) for trial in trials]
+    if setup.fresh:
+        for _, folder in jobs:
+            forget_outcome(folder)
+    # Workers may stand in another folder than this process.
+    to_train = [(trial, folder.resolve()) for trial, folder in jobs if finished_outcome(folder) is None]
+    outcomes = _train(spec, to_train, len(jobs), setup, console)
+    provenance = {
+        "command": setup.command,
+        "mode": setup.mode,
+        "versions": versions(),
+        "machine": machine(),
+        "seeds": seeds(trials),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - began, 1),
+        "workers": _workers(setup, to_train),
+        "trials": len(jobs),
+        "reused": len(jobs) - len(to_train),
+        "failed": sum(outcome.status == "failed" for outcome in outcomes),
+    }
+    return compare(spec, [folder for _, folder in jobs], provenance)
+
+
+def _workers(setup: Setup, to_train: list[Job]) -> int:
+    return min(default_workers() if setup.workers is None else setup.workers, len(to_train))
+
+
+def _train(spec: StudySpec, to_train: list[Job], total: int, setup: Setup, console: Console) -> list[Outcome]:
+    """Train what is not finished, showing how far it is.
+
+    Returns:
+        The outcomes of what was trained now.
+
+    Raises:
+        GradscopeError: the user interrupted it.
+    """
+    workers = _workers(setup, to_train)
+    console.print(_plan(spec, total, len(to_train), workers, setup), highlight=False, soft_wrap=True)
+    if not to_train:
+        return []
+    # As good as random, so that the pace so far foretells the time left although cells differ in speed.
+    queue = sorted(to_train, key=lambda job: job[0].id)
+    here = setup.workers == 0 and setup.scheduler is None
+    results = run_here(queue) if here else run_on_cluster(queue, workers, setup.scheduler)
+    outcomes: list[Outcome] = []
+    try:
+        with StudyProgress(console, len(queue), workers) as progress:
+            for outcome in results:
+                outcomes.append(outcome)
+                progress.advance(outcome)
+    except KeyboardInterrupt:
+        results.close()
+        kept = total - len(to_train) + sum(outcome.status != "failed" for outcome in outcomes)
+        raise GradscopeError(
+            f"interrupted: {kept} of {total} trials are finished and kept. The same command goes on from there"
+        ) from None
+    return outcomes
+
+
+def _plan(spec: StudySpec, total: int, to_train: int, workers: int, setup: Setup) -> str:
+    reused = f", {total - to_train} taken from disk" if to_train < total else ""
+    where = f"on {setup.scheduler}" if setup.scheduler else f"on {workers} worker{'s' * (workers != 1)}"
+    if setup.workers == 0 and setup.scheduler is None:
+        where = "in this process"
+    training = f", {to_train} to train {where}" if to_train else ", nothing to train"
+    return f"{spec.name}: {total} trials{reused}{training}"

@@ -1,0 +1,137 @@
+"""Where trials run: in this process, on a local Dask cluster, or on one that the user started."""
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from gradscope.errors import RunError
+from gradscope.study.attempt import attempt_trial, failure
+from gradscope.study.interrupts import interrupts_held, interrupts_ignored
+from gradscope.study.outcome import Outcome, write_outcome
+from gradscope.study.trial import Trial
+
+Job = tuple[Trial, Path]
+
+_CONNECT_SECONDS = 10
+
+
+def default_workers() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run_here(jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
+    """Run the trials one after the other in this process.
+
+    Yields:
+        Each trial's outcome, as it ends.
+    """
+    for trial, folder in jobs:
+        yield attempt_trial(trial, folder)
+
+
+def run_on_cluster(jobs: Sequence[Job], workers: int, scheduler: str | None = None) -> Generator[Outcome, None, None]:
+    """Run the trials in worker processes.
+
+    A worker that dies is restarted by its nanny, and its trial is given out again; a trial that kills four workers is a
+    failed one.
+
+    Args:
+        jobs: the trials and their folders, which the workers must be able to reach under the same path.
+        workers: processes to start on this machine.
+        scheduler: address of a running Dask scheduler; its workers are used and none is started.
+
+    Yields:
+        Each trial's outcome, as it ends.
+
+    Raises:
+        RunError: the scheduler cannot be reached, or is lost.
+    """
+    from distributed import as_completed
+
+    with _client(workers, scheduler) as client:
+        future_of = {
+            client.submit(attempt_trial, trial, folder, key=f"trial-{trial.id}", pure=False): (trial, folder)
+            for trial, folder in jobs
+        }
+        try:
+            for future in as_completed(list(future_of), raise_errors=False):  # type: ignore[no-untyped-call]
+                yield _result(future, *future_of.pop(future))
+        finally:
+            with contextlib.suppress(Exception):
+                client.cancel(list(future_of), force=True)
+
+
+def _result(future: Any, trial: Trial, folder: Path) -> Outcome:  # noqa: ANN401 - distributed has no types
+    """Return a future's outcome; make one where its workers died before they could.
+
+    Raises:
+        RunError: the scheduler went away with the trial.
+    """
+    if future.status == "finished":
+        outcome: Outcome = future.result()
+        return outcome
+    if future.status != "error":
+        raise RunError("lost the Dask scheduler. What is finished is kept: the same command goes on from there")
+    error = future.exception()
+    killed = type(error).__name__ == "KilledWorker"
+    reason = "it killed four workers, one after the other" if killed else f"{type(error).__name__}: {error}"
+    outcome = failure(trial, reason)
+    write_outcome(folder, outcome)
+    return outcome
+
+
+@contextlib.contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    from distributed import Client
+
+    if scheduler is not None:
+        with _reached(scheduler) as client:
+            yield client
+        return
+    with tempfile.TemporaryDirectory(prefix="gradscope-", ignore_cleanup_errors=True) as scratch:
+        with interrupts_held():
+            cluster = _cluster(workers, scratch)
+            client = Client(cluster, set_as_default=False)  # type: ignore[no-untyped-call]
+        try:
+            yield client
+        finally:
+            with interrupts_ignored():
+                client.close()  # type: ignore[no-untyped-call]
+                cluster.close()
+
+
+def _cluster(workers: int, scratch: str) -> Any:  # noqa: ANN401 - distributed has no types
+    from distributed import LocalCluster
+
+    return LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=workers,
+        threads_per_worker=1,
+        host="127.0.0.1",
+        dashboard_address=None,
+        # The trials are small; Dask's own limit would pause them on a machine that others use too.
+        memory_limit=0,
+        local_directory=scratch,
+        # A worker's death is dealt with, and shown as a number: no log lines through the progress bar.
+        silence_logs=logging.CRITICAL,
+    )
+
+
+@contextlib.contextmanager
+def _reached(scheduler: str) -> Iterator[Any]:
+    from distributed import Client
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    try:
+        client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, ImportError) as error:
+        raise RunError(
+            f"no Dask scheduler answers at {scheduler!r}: expected an address such as tcp://127.0.0.1:8786. "
+            "Start one with `dask scheduler`, or leave --scheduler out"
+        ) from error
+    with client:
+        yield client
