@@ -1,1 +1,5 @@
-"""Figures and self-contained HTML pages."""
+"""Reports: one self-contained HTML file for a run, for several side by side, and for a study."""
+
+from gradscope.reporting.study import study_page
+
+__all__ = ["study_page"]

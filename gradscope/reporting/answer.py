@@ -1,0 +1,230 @@
+"""The answer of a study in words, each number taken from its tables."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from gradscope.reporting.numbers import counted, half_life, half_life_interval, listed, share
+
+REACHED = 0.01
+"""Share of the gradient at the task's lag from which it counts as having arrived: the horizon's own bound."""
+
+_VERDICTS = ("vanishing", "exploding", "marginal")
+_BEGAN = {"vanishing": "vanished", "exploding": "exploded", "marginal": "kept it"}
+_LEDE = {"vanishing": "vanishes on its way", "exploding": "explodes", "marginal": "still arrives"}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One thing that the study found.
+
+    Attributes:
+        kind: the verdict that it is about, or "aside".
+        head: its first words, set apart.
+        text: the rest.
+    lines: a list under it.
+    """
+
+    kind: str
+    head: str
+    text: str
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TaskAnswer:
+    """What the study found on one task.
+
+    Attributes:
+        task: its name.
+        lede: the answer in a sentence or two.
+        statements: what it rests on, verdict by verdict.
+    """
+
+    task: str
+    lede: str
+    statements: tuple[Statement, ...]
+
+
+def reference_clipping(settings: pd.DataFrame) -> str:
+    """Return the clipping that most settings share, so that cells and initialisations are compared like with like.
+
+    Args:
+        settings: `Comparison.settings`.
+
+    Returns:
+        A clipping; `none` where it is among the most frequent.
+    """
+    counts = settings["clipping"].value_counts()
+    if counts.empty or counts.get("none", 0) == counts.max():
+        return "none"
+    return str(counts.index[0])
+
+
+def answers(settings: pd.DataFrame) -> tuple[TaskAnswer, ...]:
+    """Say for each task which settings lose their gradient, which grow it, which keep it.
+
+    Args:
+        settings: `Comparison.settings`.
+
+    Returns:
+        One answer a task, in the order of the table.
+    """
+    clipping = reference_clipping(settings)
+    return tuple(_answer(str(task), rows, clipping) for task, rows in settings.groupby("task", sort=False))
+
+
+def _answer(task: str, rows: pd.DataFrame, clipping: str) -> TaskAnswer:
+    reference = rows[rows["clipping"] == clipping]
+    judged = reference[reference["verdict"].isin(_VERDICTS)]
+    if judged.empty:
+        return TaskAnswer(task, "No setting gave a verdict here: see why in the table.", ())
+    statements = [
+        _vanishing(judged[judged["verdict"] == "vanishing"]),
+        _exploding(judged[judged["verdict"] == "exploding"]),
+        _keeping(judged[judged["verdict"] == "marginal"]),
+        _without_verdict(reference[~reference.index.isin(judged.index)]),
+        _training(judged),
+        _loss(judged),
+        _clipping(rows, clipping),
+    ]
+    return TaskAnswer(task, _lede(judged, clipping), tuple(found for found in statements if found is not None))
+
+
+def _lede(judged: pd.DataFrame, clipping: str) -> str:
+    lag = judged["lag"].max()
+    need = f"The task needs the gradient to reach {lag:.0f} times back. " if pd.notna(lag) else ""
+    counts = judged["verdict"].value_counts()
+    words = [f"{phrase} in {counts[kind]}" for kind, phrase in _LEDE.items() if kind in counts]
+    which = "without clipping" if clipping == "none" else f"with clipping {clipping}"
+    return f"{need}At the end of training, of {counted(len(judged), 'setting')} {which}, it {listed(words)}."
+
+
+def _vanishing(rows: pd.DataFrame) -> Statement | None:
+    if rows.empty:
+        return None
+    text = f"At most {share(float(rows['share_at_lag'].max()))} of the gradient is left {_at_lag(rows)}. "
+    dead = rows[rows["first_zero_lag"].notna()]
+    if len(dead):
+        names = listed([f"{_name(row)} from lag {row['first_zero_lag']:.0f} on" for _, row in dead.iterrows()])
+        text += f"It is exactly 0 (underflow) for {names}. "
+    return Statement("vanishing", "Vanishes", text + "Half-lives in times, with their 95 % intervals:", _by_cell(rows))
+
+
+def _exploding(rows: pd.DataFrame) -> Statement | None:
+    if rows.empty:
+        return None
+    most = float(rows["share_at_lag"].max())
+    text = (
+        f"Up to {share(most)} of the gradient at lag 0 arrives {_at_lag(rows)}. Doubling times, with their intervals:"
+    )
+    return Statement("exploding", "Explodes", text, _by_cell(rows))
+
+
+def _keeping(rows: pd.DataFrame) -> Statement | None:
+    if rows.empty:
+        return None
+    low = float(rows["share_at_lag"].min())
+    if low >= REACHED:
+        text = f"At least {share(low)} of the gradient arrives {_at_lag(rows)}."
+    else:
+        unclear = listed([_name(row) for _, row in rows[rows["share_at_lag"] < REACHED].iterrows()])
+        text = f"Marginal, yet less than 1 % arrives {_at_lag(rows)} for {unclear}: the fitted rate does not settle it."
+    return Statement("marginal", "Keeps it", f"{text} Half-lives in times, with their 95 % intervals:", _by_cell(rows))
+
+
+def _without_verdict(rows: pd.DataFrame) -> Statement | None:
+    if rows.empty:
+        return None
+    names = listed([_name(row) for _, row in rows.iterrows()])
+    return Statement("aside", "No verdict", f"{names}: the reason stands in the table.")
+
+
+def _at_lag(rows: pd.DataFrame) -> str:
+    lag = rows["lag"].max()
+    return f"at lag {lag:.0f}" if pd.notna(lag) else "at the first time"
+
+
+def _by_cell(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Return a line a cell: the half-lives of its initialisations, the longest first."""
+    lines = []
+    for cell, group in rows.groupby("cell", sort=False):
+        ordered = group.sort_values("half_life", ascending=False)
+        lines.append(
+            f"{cell}: " + ", ".join(f"{row['initialisation']} {_half_life(row)}" for _, row in ordered.iterrows())
+        )
+    return tuple(lines)
+
+
+def _half_life(row: pd.Series) -> str:
+    interval = half_life_interval(row["rate_low"], row["rate_high"])
+    if row["rate_low"] <= 0 <= row["rate_high"]:
+        return f"{interval}, not told apart from no decay"
+    value = half_life(row["half_life"])
+    return value if interval == value else f"{value} ({interval})"
+
+
+def _training(judged: pd.DataFrame) -> Statement | None:
+    """Return how training moved the verdicts."""
+    known = judged[judged["start_verdict"].isin(_VERDICTS)]
+    changed = known[known["start_verdict"] != known["verdict"]]
+    if known.empty:
+        return None
+    if changed.empty:
+        return Statement("aside", "Training", f"changed no verdict: all {len(known)} settings end as they began.")
+    moves = [f"{_name(row)} from {row['start_verdict']} to {row['verdict']}" for _, row in changed.iterrows()]
+    return Statement("aside", "Training", f"changed the verdict of {len(changed)} of {len(known)}: {listed(moves)}.")
+
+
+def _loss(judged: pd.DataFrame) -> Statement | None:
+    """Return whether a gradient that arrives and a loss below the baseline go together here."""
+    known = judged[judged["baseline"].notna() & judged["loss_final_high"].notna()]
+    if known.empty:
+        return None
+    learnt = known["loss_final_high"] < known["baseline"]
+    parts = [
+        f"{(learnt & begun).sum()} of {begun.sum()} that {words} at the start"
+        for kind, words in _BEGAN.items()
+        if (begun := known["start_verdict"] == kind).any()
+    ]
+    names = [_name(row) for _, row in known[learnt].iterrows()]
+    which = f" These are {listed(names)}." if 0 < len(names) <= 6 else ""
+    return Statement(
+        "aside",
+        "Loss",
+        f"ends below the baseline with every seed in {listed(parts)}.{which} A gradient that arrives is needed to "
+        "learn a long lag; neither it nor the initialisation alone promises that a model learns in so many "
+        "iterations.",
+    )
+
+
+def _clipping(rows: pd.DataFrame, clipping: str) -> Statement | None:
+    """Return whether clipping moved any verdict: it acts on weights after the gradient has gone its way."""
+    reference = rows[rows["clipping"] == clipping].set_index(["cell", "initialisation"])
+    others = rows[rows["clipping"] != clipping]
+    pairs = [
+        (row, reference.loc[key])
+        for _, row in others.iterrows()
+        if (key := (row["cell"], row["initialisation"])) in reference.index
+    ]
+    if not pairs:
+        return None
+    moved = [f"{_name(a)} with {a['clipping']}" for a, b in pairs if a["verdict"] != b["verdict"]]
+    against = "no clipping" if clipping == "none" else f"clipping {clipping}"
+    if not moved:
+        return Statement(
+            "aside", "Clipping", f"changed no verdict: {counted(len(pairs), 'comparison')} with {against}."
+        )
+    return Statement(
+        "aside", "Clipping", f"gave another verdict than {against} in {len(moved)} of {len(pairs)}: {listed(moved)}."
+    )
+
+
+def _name(row: pd.Series) -> str:
+    return f"{row['cell']} {row['initialisation']}"
+
+
+def by_task(settings: pd.DataFrame, column: str) -> dict[str, object]:
+    """Return the first value that is known of a column, for each task."""
+    tasks = settings.groupby("task", sort=False)
+    return {str(task): next(iter(rows[column].dropna()), None) for task, rows in tasks}

@@ -1,0 +1,147 @@
+"""Iteration against time: where in the sequence the gradient lives, and how that changes while the model trains."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gradscope.reporting import theme
+from gradscope.reporting.figures.axes import decades, linear_ticks, power_label
+from gradscope.reporting.numbers import number, share
+from gradscope.reporting.panel import Panel, Plate, Scale, panel_axes, y_title
+from gradscope.reporting.svg import SvgInliner
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+COLUMNS, ROWS = 240, 160
+"""Most pixels that an image has: finer than a panel can show."""
+SPAN = 10
+"""Decades that the colour scale covers below the largest norm; what lies below them has the lowest colour."""
+_MAP = "viridis"
+
+CAPTION = (
+    "Norm of the total gradient at each time of the sequence (up) and iteration (right), on one logarithmic colour "
+    "scale for all panels. The loss is at the top, so an even column means that the gradient reaches the first "
+    "times undiminished, and a column that darkens downwards means that it vanishes on its way back. "
+)
+
+
+def heatmap_plate(
+    title: str, tables: Mapping[str, pd.DataFrame], inliner: SvgInliner, *, caption: str = "", topic: str = ""
+) -> Plate:
+    """Draw one panel for each table, on one colour scale.
+
+    Args:
+        title: heading of the figure.
+        tables: panel title -> rows with `iteration`, `time`, `total_gradient_norm`.
+        inliner: of the page.
+        caption: what to add to the general caption.
+        topic: the task that the figure is about.
+
+    Returns:
+        The figure.
+    """
+    norms = np.concatenate([table["total_gradient_norm"].to_numpy(float) for table in tables.values()])
+    low, high = _limits(norms)
+    panels = [_panel(name, table, low, high, inliner) for name, table in tables.items()]
+    return Plate(
+        title=title,
+        caption=CAPTION + caption,
+        panels=panels,
+        scale=_scale(low, high, zero=bool((norms == 0).any()), missing=bool((~np.isfinite(norms)).any())),
+        topic=topic,
+    )
+
+
+def _limits(norms: "NDArray[np.float64]") -> tuple[float, float]:
+    """Return the norms at both ends of the colour scale."""
+    positive = norms[np.isfinite(norms) & (norms > 0)]
+    if not len(positive):
+        return 1e-10, 1.0
+    high = float(positive.max())
+    low = max(float(positive.min()), high * 10.0**-SPAN)
+    return (low, high) if low < high else (high / 10, high)
+
+
+def _panel(name: str, table: pd.DataFrame, low: float, high: float, inliner: SvgInliner) -> Panel:
+    if table.empty:
+        raise ValueError(f"panel {name!r} has no rows; leave it out")
+    grid = table.pivot_table(index="time", columns="iteration", values="total_gradient_norm", dropna=False)
+    iterations, times = grid.columns.to_numpy(float), grid.index.to_numpy(float)
+    first, last = iterations[0], iterations[-1]
+    span = max(last - first, 1.0)
+    with panel_axes() as (figure, axes):
+        axes.imshow(
+            _pixels(grid, low, high),
+            origin="lower",
+            aspect="auto",
+            interpolation="none",
+            extent=(first, first + span, times[0] - 0.5, times[-1] + 0.5),
+        )
+        axes.grid(visible=False)
+        axes.set_facecolor("none")
+        axes.set_xlabel("iteration")
+        linear_ticks(axes)
+        _time_ticks(axes, times[-1])
+        y_title(axes, "time (the loss is at the top)")
+        svg = inliner.inline(figure, _label(name, grid))
+    return Panel(name, svg, note="" if len(iterations) > 1 else "Only one iteration was recorded.")
+
+
+def _time_ticks(axes: "Axes", last: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if last < 1:
+        axes.set_yticks([0])
+
+
+def _pixels(grid: pd.DataFrame, low: float, high: float) -> "NDArray[np.uint8]":
+    """Return the image: for each pixel the recorded iteration nearest to it, zeros and non-finite values set apart."""
+    import matplotlib as mpl
+
+    iterations = grid.columns.to_numpy(float)
+    wanted = np.linspace(iterations[0], iterations[-1], min(COLUMNS, max(len(iterations) * 4, 2)))
+    middles = (iterations[1:] + iterations[:-1]) / 2
+    columns = np.searchsorted(middles, wanted)
+    rows = np.linspace(0, len(grid) - 1, min(ROWS, len(grid))).round().astype(int)
+    values = grid.to_numpy(float)[np.ix_(rows, columns)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = (np.log(values) - np.log(low)) / (np.log(high) - np.log(low))
+    image = mpl.colormaps[_MAP](np.clip(np.nan_to_num(level, nan=0.0, posinf=1.0, neginf=0.0), 0, 1), bytes=True)
+    image[values == 0] = (*bytes.fromhex(theme.ZERO[1:]), 255)
+    image[~np.isfinite(values)] = 0
+    pixels: NDArray[np.uint8] = image
+    return pixels
+
+
+def _scale(low: float, high: float, *, zero: bool, missing: bool) -> Scale:
+    import matplotlib as mpl
+
+    colours = [mpl.colors.to_hex(mpl.colormaps[_MAP](position)) for position in np.linspace(0, 1, 12)]
+    width = np.log10(high) - np.log10(low)
+    exponents = decades(low, high, 6)
+    ticks = [(100 * (exponent - np.log10(low)) / width, power_label(exponent)) for exponent in exponents]
+    if len(ticks) < 2:
+        ticks = [(0.0, number(low, 2)), (100.0, number(high, 2))]
+    return Scale(colours, ticks, "norm of the total gradient", zero=zero, missing=missing)
+
+
+def _label(name: str, grid: pd.DataFrame) -> str:
+    """Return a sentence that says what the panel shows."""
+    first, last = (grid[iteration].dropna() for iteration in (grid.columns[0], grid.columns[-1]))
+    begin, end = (_reach(column) for column in (first, last))
+    return (
+        f"{name}: total gradient by time and iteration. Of the gradient at the last time, {begin} is left at the "
+        f"first time in iteration {grid.columns[0]}, and {end} in iteration {grid.columns[-1]}."
+    )
+
+
+def _reach(column: pd.Series) -> str:
+    """Return how much of the gradient at the last time is left at the first."""
+    if column.empty or not np.isfinite(column.iloc[[0, -1]]).all() or column.iloc[-1] == 0:
+        return "an unknown share"
+    return share(float(column.iloc[0] / column.iloc[-1]))

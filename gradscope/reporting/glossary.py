@@ -1,0 +1,36 @@
+"""The words that the pages use, explained for readers who meet them for the first time."""
+
+GLOSSARY: tuple[tuple[str, str], ...] = (
+    ("time", "The position in a sequence, 0 to T - 1. An iteration is one step of the optimiser."),
+    (
+        "total gradient",
+        "dL/dh at a time: how the loss changes with the hidden state there, by every path through later times. Its "
+        "size is what decides whether the model can learn from that time.",
+    ),
+    (
+        "direct gradient",
+        "The part of it that reaches the state at its own time, from the loss alone. It is what a hook on the "
+        "output of a recurrent layer shows; with a loss at the last time it is zero everywhere else.",
+    ),
+    ("lag", "How many times back from the last time: lag 0 is the last time itself."),
+    (
+        "half-life",
+        "The number of times after which half of the gradient is left, from a straight line fitted to its logarithm "
+        "against lag. Where the gradient grows it is the number of times after which it has doubled.",
+    ),
+    (
+        "interval",
+        "95 % of what the half-life comes out as when the sequences (and the seeds) are drawn again with replacement.",
+    ),
+    (
+        "vanishing, exploding, marginal",
+        "Exploding: it surely grows with lag. Vanishing: it surely decays, and less than 1 % would be left at the "
+        "lag that the task needs (or over the whole sequence, where that is unknown). Marginal: neither. There is "
+        "no universal threshold: the same decay can be harmless for one task and fatal for another.",
+    ),
+    (
+        "underflow",
+        "A gradient so small that the floating-point format of the training holds exactly 0. Nothing can bring it "
+        "back, and the norms of the weights' gradients do not show it.",
+    ),
+)

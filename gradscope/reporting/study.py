@@ -1,0 +1,156 @@
+"""The page of a study: the answer in words, then everything that it rests on."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gradscope.reporting.answer import answers, by_task, reference_clipping
+from gradscope.reporting.figures.heatmap import heatmap_plate
+from gradscope.reporting.figures.lags import lag_plate
+from gradscope.reporting.figures.losses import loss_plate
+from gradscope.reporting.glossary import GLOSSARY
+from gradscope.reporting.numbers import MISSING, counted, seconds
+from gradscope.reporting.page import check_target, render, write_page
+from gradscope.reporting.svg import SvgInliner
+from gradscope.reporting.tables import clipping_table, failure_table, glances, verdict_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gradscope.reporting.panel import Plate
+    from gradscope.study.comparison import Comparison
+
+_SECTIONS = (
+    ("answer", "Answer"),
+    ("verdicts", "Verdicts"),
+    ("lags", "Lag"),
+    ("times", "Training"),
+    ("loss", "Loss"),
+    ("clipping", "Clipping"),
+    ("failed", "Failed trials"),
+    ("words", "Words"),
+    ("made", "How it was made"),
+)
+_HEAT_NOTE = "One representative trial a cell: its first initialisation, first seed, no clipping."
+
+
+def study_page(comparison: "Comparison", path: str | os.PathLike[str]) -> Path:
+    """Write the page of a study, one self-contained HTML file.
+
+    Args:
+        comparison: what the study found.
+        path: of the file; an earlier page there is replaced once the new one is whole.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UsageError: the path is a folder, or its folder is missing.
+        RunError: the page cannot be written.
+    """
+    target = check_target(path)
+    return write_page(_document(comparison), target)
+
+
+def _document(comparison: "Comparison") -> str:
+    settings = comparison.settings
+    clipping = reference_clipping(settings)
+    inliner = SvgInliner()
+    return render(
+        "study.html",
+        title=comparison.spec.title,
+        question=comparison.spec.question,
+        sections=_SECTIONS,
+        tasks=[str(task) for task in settings["task"].unique()],
+        remarks=_remarks(comparison),
+        answers=answers(settings),
+        glances={glance.task: glance for glance in glances(settings[settings["clipping"] == clipping])},
+        verdicts=verdict_table(settings),
+        lags=list(_lag_plates(comparison, clipping, inliner)),
+        heatmaps=list(_heatmaps(comparison, inliner)),
+        losses=list(_loss_plates(comparison, clipping, inliner)),
+        clipping=clipping_table(comparison.clipping, settings),
+        failures=failure_table(comparison.trials),
+        glossary=GLOSSARY,
+        facts=facts(comparison.provenance),
+    )
+
+
+def _remarks(comparison: "Comparison") -> list[str]:
+    """Return what a reader has to know before trusting the answer."""
+    remarks = []
+    if comparison.provenance.get("mode") == "quick":
+        remarks.append("This was a quick run: fewer iterations and seeds than the study asks for by itself.")
+    unfinished = comparison.trials["status"] != "finished"
+    if unfinished.any():
+        remarks.append(
+            f"{counted(int(unfinished.sum()), 'trial')} of {len(unfinished)} did not finish and are not in the "
+            "verdicts: see why below."
+        )
+    return remarks
+
+
+def _initialisations(comparison: "Comparison") -> list[str]:
+    return [str(name) for name in comparison.settings["initialisation"].unique()]
+
+
+def _tasks(table: "pd.DataFrame") -> Iterator[tuple[str, "pd.DataFrame"]]:
+    for task, rows in table.groupby("task", sort=False):
+        yield str(task), rows
+
+
+def _lag_plates(comparison: "Comparison", clipping: str, inliner: SvgInliner) -> Iterator["Plate"]:
+    lag = by_task(comparison.settings, "lag")
+    for task, rows in _tasks(comparison.lags[comparison.lags["clipping"] == clipping]):
+        yield lag_plate(rows, task, _initialisations(comparison), _float(lag.get(task)), inliner)
+
+
+def _heatmaps(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Plate"]:
+    for task, rows in _tasks(comparison.heat):
+        tables = {str(cell): table for cell, table in rows.groupby("cell", sort=False)}
+        yield heatmap_plate(task, tables, inliner, caption=_HEAT_NOTE, topic=task)
+
+
+def _loss_plates(comparison: "Comparison", clipping: str, inliner: SvgInliner) -> Iterator["Plate"]:
+    baselines = by_task(comparison.settings, "baseline")
+    meanings = by_task(comparison.settings, "baseline_meaning")
+    for task, rows in _tasks(comparison.losses[comparison.losses["clipping"] == clipping]):
+        meaning = str(meanings.get(task) or "")
+        yield loss_plate(rows, task, _initialisations(comparison), _float(baselines.get(task)), meaning, inliner)
+
+
+def _float(value: object) -> float:
+    return float("nan") if value is None else float(str(value))
+
+
+_NAMES = {
+    "trials_total": "Trials",
+    "trials_reused": "Taken from disk",
+    "trials_failed": "Did not finish",
+    "seconds": "Wall time",
+}
+
+
+def facts(provenance: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return how it was made, as names and values to read.
+
+    Args:
+        provenance: `Comparison.provenance`, or the metadata of a run.
+
+    Returns:
+        One pair a key, in its order.
+    """
+    return [
+        (_NAMES.get(key, key.replace("_", " ").capitalize()), _words(key, value)) for key, value in provenance.items()
+    ]
+
+
+def _words(key: str, value: Any) -> str:  # noqa: ANN401 - metadata holds anything
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name}: {_words('', inner)}" for name, inner in value.items())
+    if isinstance(value, (list, tuple, set)):
+        return ", ".join(_words("", inner) for inner in value)
+    if key == "seconds" and isinstance(value, (int, float)):
+        return seconds(float(value))
+    return MISSING if value is None or value == "" else str(value)
