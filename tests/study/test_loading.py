@@ -1,0 +1,177 @@
+"""From a study file to a spec, and every way in which it can be wrong."""
+
+import pytest
+
+from gradscope.errors import UsageError
+from gradscope.study.catalogue import built_in_studies, find_study
+from gradscope.study.loading import load_study
+
+GOOD = """
+name = "small"
+title = "A small study"
+question = "Does it load?"
+[training]
+iterations = 10
+[[grid]]
+task = ["adding"]
+cell = ["lstm"]
+initialisation = ["default"]
+seed = [0, 1]
+[quick.training]
+iterations = 2
+[full]
+training.iterations = 1000
+training.batch = 64
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a study file and give back its path."""
+
+    def write(text):
+        path = tmp_path / "small.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_modes_lay_their_table_over_the_rest(write):
+    """Quick and full change what they name and nothing else."""
+    path = write(GOOD)
+
+    default, quick, full = (load_study(path, mode) for mode in ("default", "quick", "full"))
+
+    assert [spec.training.iterations for spec in (default, quick, full)] == [10, 2, 1000]
+    assert [spec.training.batch for spec in (default, quick, full)] == [16, 16, 64]
+    assert default.grid == quick.grid == full.grid
+
+
+def test_settings_come_last_and_reach_into_lists(write):
+    """--set wins over the mode, reads TOML values, and takes what is no TOML as a string."""
+    spec = load_study(
+        write(GOOD), "quick", ["training.iterations=3", "grid.0.seed=[7]", "task.text.path=some/file.txt"]
+    )
+
+    assert spec.training.iterations == 3
+    assert spec.grid[0].seed == [7]
+    assert spec.task.text.path == "some/file.txt"
+
+
+def test_all_mistakes_are_named_at_once_with_their_paths(write):
+    """Unknown and mistyped fields, wrong values and impossible combinations, in one message."""
+    wrong = GOOD.replace('cell = ["lstm"]', 'cell = ["gru", "lstmm"]').replace("seed = [0, 1]", 'seed = [0, "one", -1]')
+    wrong = wrong.replace("[training]", 'colour = "red"\n[training]\nbatch = 0\nlerning_rate = 0.1')
+    wrong += '[[grid]]\ntask = ["adding"]\ncell = ["rnn_tanh", "gru"]\ninitialisation = ["chrono"]\nseed = [0]\n'
+
+    with pytest.raises(UsageError) as caught:
+        load_study(write(wrong))
+
+    first, *lines = str(caught.value).splitlines()
+    assert first.endswith("small.toml: 7 mistakes")
+    assert sorted(line.strip() for line in lines) == sorted(
+        [
+            "colour: unknown field. Accepted: name, title, question, task, model, training, watch, grid, quick, full",
+            "training.batch: expected a number above 0, got 0",
+            "training.lerning_rate: unknown field, did you mean learning_rate? "
+            "Accepted: iterations, batch, optimizer, learning_rate",
+            "grid.0.cell.1: got 'lstmm', did you mean lstm? Accepted: rnn_tanh, rnn_relu, lstm, gru",
+            "grid.0.seed.1: expected a whole number, got 'one'",
+            "grid.0.seed.2: expected at least 0, got -1",
+            "grid.1: chrono needs a cell with gates (lstm, gru), and this block also has rnn_tanh: "
+            "put it into a [[grid]] block of its own",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("name =", "nam ="), "name: missing, but required"),
+        (('name = "small"', 'name = "../small"'), "name: expected lower-case letters, digits, - and _, got '../small'"),
+        (('title = "A small study"', "title = 3"), 'title: expected a string in "quotes", got 3'),
+        (("iterations = 10", "iterations = 1.5"), "training.iterations: expected a whole number, got 1.5"),
+        (("iterations = 10", "learning_rate = nan"), "training.learning_rate: expected a finite number, got nan"),
+        (('cell = ["lstm"]', 'cell = "lstm"'), "grid.0.cell: expected a list in [brackets], got 'lstm'"),
+        (('cell = ["lstm"]', "cell = []"), "grid.0.cell: expected at least 1 entry, got []"),
+        (("[training]", "watch = 3\n[training]"), "watch: expected a table, got 3"),
+        (
+            ("[training]", "[task.adding]\nlength = 10\nlag = 10\n[training]"),
+            "task.adding: lag 10 does not fit into 10 times: expected at most 9",
+        ),
+        (
+            ("[training]", "[task.addin]\n[training]"),
+            "task.addin: unknown field, did you mean adding? Accepted: adding, text",
+        ),
+        (("iterations = 2", "iteration = 2"), "with [quick]: training.iteration: unknown field, did you mean"),
+    ],
+)
+def test_each_mistake_says_what_is_accepted(write, change, line):
+    """One line a mistake: its path, what was expected, what was got."""
+    assert change[0] in GOOD
+
+    with pytest.raises(UsageError) as caught:
+        load_study(write(GOOD.replace(*change)))
+
+    assert f"\n  {line}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("training.iteration=3", "training.iteration: unknown field, did you mean iterations"),
+        ("training.iterations=many", "training.iterations: expected a whole number, got 'many'"),
+        ("training", "--set expects key.path=value, got 'training'"),
+        ("training..batch=3", "--set expects key.path=value"),
+        ("name.first=3", "'first' leads into 'small', which is no table"),
+        ("grid.5.seed=[1]", "expected a number from 0 to 0 at '5'"),
+        ("grid.first.seed=[1]", "expected a number from 0 to 0 at 'first'"),
+    ],
+)
+def test_wrong_settings_are_refused(write, setting, words):
+    """A path that does not exist or a value that does not fit."""
+    with pytest.raises(UsageError) as caught:
+        load_study(write(GOOD), "default", [setting])
+
+    assert words in str(caught.value)
+
+
+def test_syntax_error_has_line_and_column(write):
+    """TOML's own words, behind the file's name."""
+    with pytest.raises(UsageError, match=r"small\.toml is no valid TOML: .*line 2, column 8"):
+        load_study(write('name = "x"\ntitle = = 3\n'))
+
+
+def test_file_that_is_not_utf8_is_refused(tmp_path):
+    """The first byte that cannot be read is named."""
+    path = tmp_path / "latin.toml"
+    path.write_bytes(b'name = "caf\xe9"')
+
+    with pytest.raises(UsageError, match="byte 11 is not UTF-8"):
+        load_study(path)
+
+
+def test_unknown_study_suggests_near_names():
+    """A mistyped built-in name."""
+    with pytest.raises(
+        UsageError, match=r"there is no study 'vanishng', did you mean vanishing\? Built in: .*vanishing"
+    ):
+        find_study("vanishng")
+
+
+def test_missing_file_and_folder_are_told_apart(tmp_path):
+    """A path that ends in .toml is a file, not a name."""
+    (tmp_path / "folder.toml").mkdir()
+
+    with pytest.raises(UsageError, match="no such file"):
+        find_study(str(tmp_path / "none.toml"))
+    with pytest.raises(UsageError, match="a folder"):
+        find_study(str(tmp_path / "folder.toml"))
+
+
+@pytest.mark.parametrize("name", built_in_studies())
+def test_built_in_studies_are_valid_in_every_mode(name):
+    """What ships can be run, and its name is its file's."""
+    for mode in ("default", "quick", "full"):
+        assert load_study(find_study(name), mode).name == name
