@@ -32,6 +32,7 @@ _SECTIONS = (
     ("words", "Words"),
     ("made", "How it was made"),
 )
+_ROLES = {"cell": "panel", "initialisation": "series"}
 _HEAT_NOTE = "One representative trial a cell: its first initialisation, first seed, no clipping."
 
 
@@ -103,7 +104,7 @@ def _tasks(table: "pd.DataFrame") -> Iterator[tuple[str, "pd.DataFrame"]]:
 def _lag_plates(comparison: "Comparison", clipping: str, inliner: SvgInliner) -> Iterator["Plate"]:
     lag = by_task(comparison.settings, "lag")
     for task, rows in _tasks(comparison.lags[comparison.lags["clipping"] == clipping]):
-        yield lag_plate(rows, task, _initialisations(comparison), _float(lag.get(task)), inliner)
+        yield lag_plate(rows.rename(columns=_ROLES), task, _initialisations(comparison), _float(lag.get(task)), inliner)
 
 
 def _heatmaps(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Plate"]:
@@ -117,7 +118,14 @@ def _loss_plates(comparison: "Comparison", clipping: str, inliner: SvgInliner) -
     meanings = by_task(comparison.settings, "baseline_meaning")
     for task, rows in _tasks(comparison.losses[comparison.losses["clipping"] == clipping]):
         meaning = str(meanings.get(task) or "")
-        yield loss_plate(rows, task, _initialisations(comparison), _float(baselines.get(task)), meaning, inliner)
+        yield loss_plate(
+            rows.rename(columns=_ROLES),
+            task,
+            _initialisations(comparison),
+            _float(baselines.get(task)),
+            meaning,
+            inliner,
+        )
 
 
 def _float(value: object) -> float:

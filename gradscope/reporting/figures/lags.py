@@ -8,6 +8,7 @@ import pandas as pd
 
 from gradscope.reporting import theme
 from gradscope.reporting.figures.axes import linear_ticks, log_y, power_label
+from gradscope.reporting.figures.lines import median_lines, stagger_markers
 from gradscope.reporting.numbers import listed, share
 from gradscope.reporting.panel import Key, Panel, Plate, panel_axes, y_title
 from gradscope.reporting.svg import SvgInliner
@@ -28,31 +29,29 @@ CAPTION = (
 )
 
 
-def lag_plate(lags: pd.DataFrame, task: str, initialisations: Sequence[str], lag: float, inliner: SvgInliner) -> Plate:
-    """Draw one panel a cell, one line an initialisation.
+def lag_plate(lags: pd.DataFrame, title: str, series: Sequence[str], lag: float, inliner: SvgInliner) -> Plate:
+    """Draw one panel a cell or layer, one line an initialisation or run.
 
     Args:
-        lags: rows of `Comparison.lags` of one task and one clipping.
-        task: the task, which heads the figure.
-        initialisations: all of the study, so that colours agree between tasks.
+        lags: `panel`, `series`, `phase` ("start", "end"), `lag`, `share`, `zero_share`; a row for each repetition.
+        title: heading of the figure; the page can show the figures of one title alone.
+        series: names of all lines on the page, so that colours agree between its figures.
         lag: the lag that the task needs; NaN if unknown.
         inliner: of the page.
 
     Returns:
         The figure.
     """
-    present = [name for name in initialisations if name in set(lags["initialisation"])]
+    present = [name for name in series if name in set(lags["series"])]
     high = _ceiling(lags)
-    panels = [
-        _panel(str(cell), rows, initialisations, lag, high, inliner) for cell, rows in lags.groupby("cell", sort=False)
-    ]
-    keys = [Key(name, initialisations.index(name)) for name in present]
+    panels = [_panel(str(name), rows, series, lag, high, inliner) for name, rows in lags.groupby("panel", sort=False)]
+    keys = [Key(name, series.index(name)) for name in present]
     return Plate(
-        title=task,
+        title=title,
         caption=CAPTION,
         panels=panels,
         keys=[*keys, Key("end of training", None), Key("start", None, dashed=True)],
-        topic=task,
+        topic=title,
     )
 
 
@@ -62,24 +61,19 @@ def _ceiling(lags: pd.DataFrame) -> float:
     return float(10 ** np.ceil(np.log10(max(3.0, min(finite, 1e12)))))
 
 
-def _panel(
-    cell: str, rows: pd.DataFrame, initialisations: Sequence[str], lag: float, high: float, inliner: SvgInliner
-) -> Panel:
-    import seaborn as sns
-
-    shown = [name for name in initialisations if name in set(rows["initialisation"])]
+def _panel(name: str, rows: pd.DataFrame, series: Sequence[str], lag: float, high: float, inliner: SvgInliner) -> Panel:
+    shown = [line for line in series if line in set(rows["series"])]
+    colours = {line: series.index(line) for line in shown}
     # Values under the axis are moved to just below it: a logarithm of 0 would break the line off without a trace.
     drawn = rows.assign(share=rows["share"].clip(lower=FLOOR / 100, upper=high * 100))
-    palette = {name: theme.series(initialisations.index(name)) for name in shown}
     with panel_axes() as (figure, axes):
         log_y(axes, FLOOR, high)
-        common = {"x": "lag", "y": "share", "hue": "initialisation", "hue_order": shown, "palette": palette}
-        fixed = {"ax": axes, "legend": False, "estimator": "median"}
+        lines = ("lag", "share", "series", colours)
         start, end = drawn[drawn["phase"] == "start"], drawn[drawn["phase"] == "end"]
-        sns.lineplot(start, **common, **fixed, errorbar=None, linewidth=1.0, linestyle=(0, (4, 2)), alpha=0.9)
-        sns.lineplot(end, **common, **fixed, errorbar=("pi", 100), err_kws={"alpha": 0.18, "linewidth": 0})
-        _mark(axes, end, shown, initialisations)
-        _mark_underflow(axes, rows, shown, initialisations)
+        median_lines(axes, start, *lines, band=False, linewidth=1.0, linestyle=(0, (4, 2)))
+        medians = median_lines(axes, end, *lines)
+        stagger_markers(axes, medians, *lines)
+        _mark_underflow(axes, rows, shown, series)
         axes.axhline(0.01, color=theme.MUTED, linewidth=0.9, linestyle=(0, (1, 2)))
         if np.isfinite(lag):
             axes.axvline(lag, color=theme.MUTED, linewidth=0.9)
@@ -87,25 +81,13 @@ def _panel(
         axes.set_xlabel("lag (times back from the loss)")
         linear_ticks(axes)
         y_title(axes, "gradient norm, relative to lag 0")
-        return Panel(cell, inliner.inline(figure, _label(cell, end, shown, lag)))
+        return Panel(name, inliner.inline(figure, _label(name, end, shown, lag)))
 
 
-def _mark(axes: "Axes", end: pd.DataFrame, shown: Sequence[str], initialisations: Sequence[str]) -> None:
-    """Set a few markers on each line, staggered, so that lines are told apart without colour."""
-    for place, name in enumerate(shown):
-        line = end[end["initialisation"] == name].groupby("lag")["share"].median()
-        index = initialisations.index(name)
-        stride = max(1, len(line) // 5)
-        some = line.iloc[(place * stride) // max(1, len(shown)) + 1 :: stride]
-        axes.plot(
-            some.index, some, linestyle="none", marker=theme.marker(index), markersize=4, color=theme.series(index)
-        )
-
-
-def _mark_underflow(axes: "Axes", rows: pd.DataFrame, shown: Sequence[str], initialisations: Sequence[str]) -> None:
+def _mark_underflow(axes: "Axes", rows: pd.DataFrame, shown: Sequence[str], series: Sequence[str]) -> None:
     """Set a cross on the bottom edge at the first lag where every sequence's gradient is exactly 0."""
-    for name in shown:
-        ended = rows[(rows["initialisation"] == name) & (rows["phase"] == "end")]
+    for line in shown:
+        ended = rows[(rows["series"] == line) & (rows["phase"] == "end")]
         dead = ended.groupby("lag")["zero_share"].median()
         first = dead.index[dead >= 0.5]
         if len(first):
@@ -117,16 +99,16 @@ def _mark_underflow(axes: "Axes", rows: pd.DataFrame, shown: Sequence[str], init
                 markeredgewidth=2,
                 clip_on=False,
                 transform=axes.get_xaxis_transform(),
-                color=theme.series(initialisations.index(name)),
+                color=theme.series(series.index(line)),
                 zorder=5,
             )
 
 
-def _label(cell: str, end: pd.DataFrame, shown: Sequence[str], lag: float) -> str:
+def _label(name: str, end: pd.DataFrame, shown: Sequence[str], lag: float) -> str:
     """Return a sentence that says what the panel shows."""
     far = min(lag, end["lag"].max()) if np.isfinite(lag) else end["lag"].max()
-    left = end[end["lag"] == far].groupby("initialisation")["share"].median()
-    parts = [f"{share(float(left[name]))} with {name}" for name in shown if name in left]
+    left = end[end["lag"] == far].groupby("series")["share"].median()
+    parts = [f"{share(float(left[line]))} with {line}" for line in shown if line in left]
     if not parts:
-        return f"{cell}: no gradient was recorded."
-    return f"{cell}: share of the gradient that is left at lag {far:.0f} at the end of training: {listed(parts)}."
+        return f"{name}: no gradient was recorded."
+    return f"{name}: share of the gradient that is left at lag {far:.0f} at the end of training: {listed(parts)}."

@@ -7,6 +7,7 @@ import pandas as pd
 
 from gradscope.reporting import theme
 from gradscope.reporting.figures.axes import linear_ticks, log_y
+from gradscope.reporting.figures.lines import median_lines
 from gradscope.reporting.numbers import listed, number
 from gradscope.reporting.panel import Key, Panel, Plate, panel_axes, y_title
 from gradscope.reporting.svg import SvgInliner
@@ -16,14 +17,14 @@ BINS = 60
 
 
 def loss_plate(
-    losses: pd.DataFrame, task: str, initialisations: Sequence[str], baseline: float, meaning: str, inliner: SvgInliner
+    losses: pd.DataFrame, title: str, series: Sequence[str], baseline: float, meaning: str, inliner: SvgInliner
 ) -> Plate:
-    """Draw one panel a cell, one line an initialisation, a band over the seeds.
+    """Draw one panel a cell, one line an initialisation or run, a band over the seeds.
 
     Args:
-        losses: rows of `Comparison.losses` of one task and one clipping.
-        task: the task, which heads the figure.
-        initialisations: all of the study, so that colours agree between figures.
+        losses: `panel`, `series`, `seed`, `iteration`, `loss`.
+        title: heading of the figure; the page can show the figures of one title alone.
+        series: names of all lines on the page, so that colours agree between its figures.
         baseline: loss of the trivial answer; NaN if unknown.
         meaning: what the trivial answer is, in words.
         inliner: of the page.
@@ -31,19 +32,19 @@ def loss_plate(
     Returns:
         The figure.
     """
-    binned = binned_losses(losses, ["cell", "initialisation", "seed"])
+    binned = binned_losses(losses, ["panel", "series", "seed"])
     low, high = _limits(binned["loss"], baseline)
     panels = [
-        _panel(str(cell), rows, initialisations, baseline, (low, high), inliner)
-        for cell, rows in binned.groupby("cell", sort=False)
+        _panel(str(name), rows, series, baseline, (low, high), inliner)
+        for name, rows in binned.groupby("panel", sort=False)
     ]
-    present = [name for name in initialisations if name in set(losses["initialisation"])]
-    keys = [Key(name, initialisations.index(name), marked=False) for name in present]
+    present = [line for line in series if line in set(losses["series"])]
+    keys = [Key(line, series.index(line), marked=False) for line in present]
     trivial = f" ({meaning})" if meaning else ""
     if np.isfinite(baseline):
         keys.append(Key(f"baseline {number(baseline)}", None, dashed=True))
     return Plate(
-        title=task,
+        title=title,
         caption=(
             "Training loss: the median over seeds of a running mean, the band from the lowest seed to the highest. "
             f"The dashed level is the loss of the trivial answer{trivial}: a line that stays on it has learnt "
@@ -51,7 +52,7 @@ def loss_plate(
         ),
         panels=panels,
         keys=keys,
-        topic=task,
+        topic=title,
     )
 
 
@@ -83,38 +84,25 @@ def _limits(losses: pd.Series, baseline: float) -> tuple[float, float]:
 
 
 def _panel(
-    cell: str,
+    name: str,
     rows: pd.DataFrame,
-    initialisations: Sequence[str],
+    series: Sequence[str],
     baseline: float,
     limits: tuple[float, float],
     inliner: SvgInliner,
 ) -> Panel:
-    import seaborn as sns
-
-    shown = [name for name in initialisations if name in set(rows["initialisation"])]
-    palette = {name: theme.series(initialisations.index(name)) for name in shown}
+    shown = [line for line in series if line in set(rows["series"])]
+    colours = {line: series.index(line) for line in shown}
     with panel_axes(180) as (figure, axes):
         log_y(axes, *limits)
-        sns.lineplot(
-            rows.assign(loss=rows["loss"].clip(*limits)),
-            x="iteration",
-            y="loss",
-            hue="initialisation",
-            hue_order=shown,
-            palette=palette,
-            estimator="median",
-            errorbar=("pi", 100),
-            err_kws={"alpha": 0.18, "linewidth": 0},
-            legend=False,
-            ax=axes,
-        )
+        clipped = rows.assign(loss=rows["loss"].clip(*limits))
+        median_lines(axes, clipped, "iteration", "loss", "series", colours)
         if np.isfinite(baseline):
             axes.axhline(baseline, color=theme.INK, linewidth=0.9, linestyle=(0, (4, 2)))
         axes.set_xlim(0, None)
         axes.set_xlabel("iteration")
         linear_ticks(axes)
         y_title(axes, "loss")
-        last = rows[rows["iteration"] == rows["iteration"].max()].groupby("initialisation")["loss"].median()
-        parts = [f"{number(float(last[name]))} with {name}" for name in shown if name in last]
-        return Panel(cell, inliner.inline(figure, f"{cell}: training loss at the end: {listed(parts)}."))
+        last = rows[rows["iteration"] == rows["iteration"].max()].groupby("series")["loss"].median()
+        parts = [f"{number(float(last[line]))} with {line}" for line in shown if line in last]
+        return Panel(name, inliner.inline(figure, f"{name}: training loss at the end: {listed(parts)}."))
