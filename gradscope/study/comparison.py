@@ -1,16 +1,22 @@
 """The result of a study: every table that its report draws, made from run folders alone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
 
+from gradscope.errors import RunError
+from gradscope.study.evidence import PHASES, Evidence, read_evidence
+from gradscope.study.judgement import SETTING, setting_of, setting_rows, trial_row
+from gradscope.study.series import clipping_rows, heat_rows, lag_rows, loss_rows, representatives
+
+if TYPE_CHECKING:
     from gradscope.study.spec import StudySpec
 
-SETTING = ("task", "cell", "initialisation", "clipping")
-"""The columns that name a setting; a trial is a setting and a seed."""
+TABLE = "comparison.csv"
+"""File beside the trials' folders that holds `Comparison.trials`."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +35,76 @@ class Comparison:
     """
 
     spec: "StudySpec"
-    trials: "pd.DataFrame"
-    settings: "pd.DataFrame"
-    lags: "pd.DataFrame"
-    heat: "pd.DataFrame"
-    losses: "pd.DataFrame"
-    clipping: "pd.DataFrame"
+    trials: pd.DataFrame
+    settings: pd.DataFrame
+    lags: pd.DataFrame
+    heat: pd.DataFrame
+    losses: pd.DataFrame
+    clipping: pd.DataFrame
     provenance: Mapping[str, object]
+
+
+def compare(spec: "StudySpec", trial_folders: Sequence[Path], provenance: Mapping[str, object]) -> Comparison:
+    """Compare the trials of a study by what they left on disk.
+
+    Args:
+        spec: the study.
+        trial_folders: one run folder a trial; a trial whose folder is missing or damaged counts as failed.
+        provenance: how it was made, for the report.
+
+    Returns:
+        The comparison. `trials` is also written to `comparison.csv` beside the trials' folders.
+
+    Raises:
+        RunError: no folder says which trial it holds, or the table cannot be written.
+    """
+    found = [read_evidence(Path(folder)) for folder in trial_folders]
+    evidence = _in_order([one for one in found if set(SETTING) <= set(one.settings)])
+    if not evidence:
+        looked = Path(trial_folders[0]).parent if trial_folders else "no folder"
+        raise RunError(f"There is no trial to compare: expected run folders with an outcome.json, looked in {looked}.")
+    trials = [trial_row(one) for one in evidence]
+    comparison = Comparison(
+        spec=spec,
+        trials=pd.DataFrame(trials),
+        settings=pd.DataFrame(list(setting_rows(evidence, trials))),
+        lags=_table([lag_rows(one, phase) for one in evidence for phase in PHASES], _LAGS),
+        heat=_table([heat_rows(one) for one in representatives(evidence)], _HEAT),
+        losses=_table([loss_rows(one) for one in evidence], _LOSSES),
+        clipping=pd.DataFrame([row for one in evidence for row in clipping_rows(one)], columns=list(_CLIPPING)),
+        provenance=provenance,
+    )
+    _save(comparison.trials, evidence[0].folder.parent / TABLE)
+    return comparison
+
+
+_TRIAL = (*SETTING, "seed")
+_LAGS = (*_TRIAL, "phase", "lag", "norm", "share", "zero_share")
+_HEAT = (*_TRIAL, "iteration", "time", "total_gradient_norm")
+_LOSSES = (*_TRIAL, "iteration", "loss")
+_CLIPPED = ("clipped_share", "coefficient_median", "coefficient_q10", "coefficient_q90")
+_CLIPPING = (*_TRIAL, *_CLIPPED, "cosine_median", "norm_median", "norm_q90")
+
+
+def _in_order(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """Return the trials by task, cell, initialisation and clipping, each in the order in which it first appears."""
+    places = [_places(setting_of(one)[level] for one in evidence) for level in range(len(SETTING))]
+    return sorted(evidence, key=lambda one: [place[name] for place, name in zip(places, setting_of(one), strict=True)])
+
+
+def _places(names: Iterable[str]) -> dict[str, int]:
+    return {name: place for place, name in enumerate(dict.fromkeys(names))}
+
+
+def _table(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(columns))
+
+
+def _save(trials: pd.DataFrame, path: Path) -> None:
+    draft = path.with_name(f".{path.name}.tmp")
+    try:
+        trials.to_csv(draft, index=False)
+        draft.replace(path)
+    except OSError as error:
+        raise RunError(f"The comparison cannot be written to {path}: {error.strerror or error}.") from error

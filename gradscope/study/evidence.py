@@ -1,0 +1,146 @@
+"""What one trial left on disk: its outcome, its run, and the gradient of the start and the end of its training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from gradscope.analysis.decay import Decay, fit_decay, underflow_floor
+from gradscope.analysis.pooling import Phase, loss_times, phase_iterations, pooled_norms
+from gradscope.errors import RunError, UsageError
+from gradscope.runs import Run, open_run
+from gradscope.study.outcome import Outcome, read_outcome
+
+PHASES: tuple[Phase, ...] = ("start", "end")
+"""The first and the last quarter of the recorded iterations."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """One trial, as far as it came.
+
+    Attributes:
+        folder: its run folder.
+        settings: task, cell, initialisation, clipping, seed and whatever else the trial was made of.
+        outcome: how it ended; a trial without an outcome on disk was stopped.
+        run: its recordings; None if there are none that can be read.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    outcome: Outcome
+    run: Run | None
+
+    @property
+    def layer(self) -> str | None:
+        """The layer that is judged: the first."""
+        layers = self.run.layers if self.run is not None else []
+        return layers[0] if layers else None
+
+    @property
+    def floor(self) -> float:
+        """The norm below which the training's precision is not trusted."""
+        return underflow_floor(str(self.run.metadata.get("dtype", "float32")) if self.run is not None else "float32")
+
+    @cached_property
+    def judged(self) -> bool:
+        """Whether its gradients count: it finished, or diverged after some were recorded."""
+        return self.outcome.status != "failed" and self.norms("end") is not None
+
+    @cached_property
+    def loss_times(self) -> int:
+        """At how many times the loss enters."""
+        return loss_times(self.newest_calls())
+
+    def norms(self, phase: Phase) -> Float[np.ndarray, "time sequence"] | None:
+        """Return the total-gradient norm of each sequence of a phase's iterations.
+
+        Args:
+            phase: the first or the last quarter of the recorded iterations.
+
+        Returns:
+            None if nothing was recorded.
+        """
+        return self._norms.get(phase)
+
+    def decay(self, phase: Phase) -> Decay | None:
+        """Return the decay over a phase.
+
+        Args:
+            phase: the first or the last quarter of the recorded iterations.
+
+        Returns:
+            None if nothing was recorded.
+        """
+        return self._decays.get(phase)
+
+    @cached_property
+    def _norms(self) -> dict[Phase, Float[np.ndarray, "time sequence"]]:
+        if self.run is None or self.layer is None:
+            return {}
+        iterations = {phase: phase_iterations(self.run, self.layer, phase) for phase in PHASES}
+        return {phase: pooled_norms(self.run, self.layer, found) for phase, found in iterations.items() if found}
+
+    @cached_property
+    def _decays(self) -> dict[Phase, Decay]:
+        return {phase: fit_decay(norms, floor=self.floor) for phase, norms in self._norms.items()}
+
+    def newest_calls(self) -> pd.DataFrame:
+        """Return the timesteps of the judged layer, of the newest call of each iteration."""
+        if self.run is None:
+            return pd.DataFrame()
+        rows = self.run.timesteps
+        rows = rows[rows["layer"] == self.layer]
+        newest: pd.DataFrame = rows[rows["call"] == rows.groupby("iteration")["call"].transform("max")]
+        return newest
+
+
+def read_evidence(folder: Path) -> Evidence:
+    """Read what a trial left.
+
+    Args:
+        folder: the trial's run folder; it may be missing.
+
+    Returns:
+        The evidence. What cannot be read makes it a failed trial with a reason, not an error: one trial must not cost
+        the others their report.
+    """
+    run, damage = _open(folder)
+    outcome = read_outcome(folder)
+    if outcome is None:
+        return _stopped(folder, run, damage)
+    if run is None and outcome.status != "failed":
+        outcome = replace(outcome, status="failed", reason=damage)
+    return Evidence(folder, outcome.settings, outcome, run)
+
+
+def _stopped(folder: Path, run: Run | None, damage: str) -> Evidence:
+    """Return the evidence of a trial that never said how it ended; its run knows what it was."""
+    user = run.metadata.get("user") if run is not None else None
+    user = user if isinstance(user, dict) else {}
+    trial = user.get("trial")
+    outcome = Outcome(
+        trial=folder.name,
+        settings=trial if isinstance(trial, dict) else {},
+        status="failed",
+        reason=damage or "it was stopped before it finished",
+        lag=user.get("lag"),
+        baseline=user.get("baseline"),
+        baseline_meaning=user.get("baseline_meaning", ""),
+    )
+    return Evidence(folder, outcome.settings, outcome, run)
+
+
+def _open(folder: Path) -> tuple[Run | None, str]:
+    try:
+        run = open_run(folder)
+        # Read now: a damaged part is met here, not in the middle of a table.
+        _ = run.iterations, run.timesteps
+    except (RunError, UsageError) as error:
+        return None, str(error)
+    return run, ""

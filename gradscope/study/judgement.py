@@ -1,0 +1,188 @@
+"""Verdicts of a study: of each trial, and of each setting over its seeds."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from gradscope.analysis.clipping import clipping_statistics
+from gradscope.analysis.decay import Decay, fit_decay
+from gradscope.analysis.judging import verdict
+from gradscope.analysis.pooling import Phase
+from gradscope.study.evidence import PHASES, Evidence
+
+SETTING = ("task", "cell", "initialisation", "clipping")
+"""The settings that a study compares; a trial is one of them and a seed."""
+
+FINAL = 0.1
+"""Share of the iterations at the end whose mean loss is the final loss."""
+
+Row = dict[str, Any]
+
+
+def setting_of(evidence: Evidence) -> tuple[str, ...]:
+    """Return the setting that a trial is one seed of."""
+    return tuple(str(evidence.settings[name]) for name in SETTING)
+
+
+def trial_row(evidence: Evidence) -> Row:
+    """Return a trial's row of `Comparison.trials`.
+
+    Args:
+        evidence: what the trial left.
+
+    Returns:
+        Column -> value; NaN and "" where it left nothing.
+    """
+    outcome = evidence.outcome
+    decays = {phase: evidence.decay(phase) if evidence.judged else None for phase in PHASES}
+    return {
+        "trial": outcome.trial,
+        **dict(zip(SETTING, setting_of(evidence), strict=True)),
+        "seed": evidence.settings.get("seed"),
+        "status": outcome.status,
+        "reason": outcome.reason,
+        **_losses(evidence),
+        "baseline": _number(outcome.baseline),
+        "baseline_meaning": outcome.baseline_meaning,
+        "iterations": outcome.iterations,
+        "seconds": outcome.seconds,
+        "lag": _number(outcome.lag),
+        **_judged(decays, outcome.lag, evidence.loss_times if evidence.judged else 1),
+        **_clipping(evidence),
+    }
+
+
+def setting_rows(evidence: Sequence[Evidence], trials: Sequence[Row]) -> Iterator[Row]:
+    """Give the rows of `Comparison.settings`.
+
+    Args:
+        evidence: all trials, those of one setting next to each other.
+        trials: their rows, in the same order.
+
+    Yields:
+        Column -> value. The decay is fitted to the sequences of all seeds together, its interval drawn over seeds
+        first, so that three seeds do not pass for three hundred sequences.
+    """
+    for setting, group in groupby(zip(evidence, trials, strict=True), lambda pair: setting_of(pair[0])):
+        pairs = list(group)
+        used = [one for one, _ in pairs if one.judged]
+        rows = [row for _, row in pairs]
+        decays = {phase: _pooled(used, phase) for phase in PHASES}
+        lag = next((one.outcome.lag for one in used if one.outcome.lag is not None), None)
+        yield {
+            **dict(zip(SETTING, setting, strict=True)),
+            "seeds": len(used),
+            "trials": len(rows),
+            "lag": _number(lag),
+            "baseline": _first_number(rows, "baseline"),
+            "baseline_meaning": next((row["baseline_meaning"] for row in rows if row["baseline_meaning"]), ""),
+            **_judged(decays, lag, max((one.loss_times for one in used), default=1)),
+            **_loss_over_seeds([row for row in rows if row["status"] != "failed"]),
+            "clipped_share": _mean(rows, "clipped_share"),
+        }
+
+
+def _judged(decays: dict[Phase, Decay | None], lag: int | None, times: int) -> Row:
+    return _phase(decays["start"], lag, times, "start_") | _phase(decays["end"], lag, times, "")
+
+
+def _phase(decay: Decay | None, lag: int | None, times: int, prefix: str) -> Row:
+    """Return the columns of one phase."""
+    if decay is None:
+        numbers = (
+            "rate",
+            "rate_low",
+            "rate_high",
+            "half_life",
+            "share_at_lag",
+            "zeros",
+            "first_zero_lag",
+            "all_zero_lag",
+        )
+        row: Row = dict.fromkeys((*numbers, "nonfinite"), math.nan)
+        row |= {"law": "", "verdict": "failed", "verdict_reason": "No gradient was recorded."}
+    else:
+        judged = verdict(decay, lag, loss_times=times)
+        row = {
+            "rate": decay.rate,
+            "rate_low": decay.rate_low,
+            "rate_high": decay.rate_high,
+            "half_life": decay.half_life,
+            "share_at_lag": judged.share_at_lag,
+            "zeros": decay.zeros,
+            "first_zero_lag": _number(decay.first_zero_lag),
+            "all_zero_lag": _number(decay.all_zero_lag),
+            "nonfinite": decay.nonfinite,
+            "law": decay.law,
+            "verdict": judged.kind,
+            "verdict_reason": judged.reason,
+        }
+    return {prefix + name: value for name, value in row.items()}
+
+
+def _pooled(evidence: Sequence[Evidence], phase: Phase) -> Decay | None:
+    """Return the decay over the sequences of all seeds."""
+    found = [(one, norms) for one in evidence if (norms := one.norms(phase)) is not None]
+    if not found:
+        return None
+    seeds = np.repeat(np.arange(len(found)), [norms.shape[1] for _, norms in found])
+    return fit_decay(_side_by_side([norms for _, norms in found]), floor=found[0][0].floor, groups=seeds)
+
+
+def _side_by_side(parts: list[Float[np.ndarray, "time sequence"]]) -> Float[np.ndarray, "time sequence"]:
+    """Return all sequences as one array; shorter ones end in NaN, as packed sequences do."""
+    longest = max(len(part) for part in parts)
+    padded = [np.pad(part, ((0, longest - len(part)), (0, 0)), constant_values=np.nan) for part in parts]
+    return np.concatenate(padded, axis=1)
+
+
+def _losses(evidence: Evidence) -> Row:
+    """Return the loss at the start and at the end; a diverged trial ends infinitely high."""
+    losses = evidence.run.iterations["loss"].dropna() if evidence.run is not None else pd.Series(dtype=float)
+    if losses.empty:
+        return {"loss_first": math.nan, "loss_final": math.nan}
+    final = losses.iloc[-max(1, round(len(losses) * FINAL)) :].mean()
+    diverged = evidence.outcome.status == "diverged"
+    return {"loss_first": float(losses.iloc[0]), "loss_final": math.inf if diverged else float(final)}
+
+
+def _loss_over_seeds(rows: Sequence[Row]) -> Row:
+    losses = np.array([row["loss_final"] for row in rows if not math.isnan(row["loss_final"])])
+    if not len(losses):
+        return dict.fromkeys(("loss_final_mean", "loss_final_low", "loss_final_high"), math.nan)
+    return {
+        "loss_final_mean": float(losses.mean()),
+        "loss_final_low": float(losses.min()),
+        "loss_final_high": float(losses.max()),
+    }
+
+
+def _clipping(evidence: Evidence) -> Row:
+    if evidence.run is None:
+        names = ("clipped_share", "clip_coefficient_median", "clip_cosine_median", "gradient_norm_median")
+        return dict.fromkeys(names, math.nan)
+    found = clipping_statistics(evidence.run.iterations)
+    return {
+        "clipped_share": found.clipped_share,
+        "clip_coefficient_median": found.coefficient.median,
+        "clip_cosine_median": found.cosine.median,
+        "gradient_norm_median": found.norm.median,
+    }
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _first_number(rows: Sequence[Row], column: str) -> float:
+    return next((row[column] for row in rows if not math.isnan(row[column])), math.nan)
+
+
+def _mean(rows: Sequence[Row], column: str) -> float:
+    values = [row[column] for row in rows if not math.isnan(row[column])]
+    return sum(values) / len(values) if values else math.nan

@@ -1,0 +1,105 @@
+"""What the figures of a study draw: gradient by lag and by time, loss by iteration, clipping by trial."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradscope.analysis.clipping import clipping_statistics
+from gradscope.analysis.lags import by_lag
+from gradscope.analysis.pooling import Phase
+from gradscope.study.evidence import Evidence
+from gradscope.study.judgement import SETTING, setting_of
+
+
+def lag_rows(evidence: Evidence, phase: Phase) -> pd.DataFrame:
+    """Return a trial's mean norm at each lag.
+
+    Args:
+        evidence: what the trial left.
+        phase: the start or the end of its training.
+
+    Returns:
+        Rows of `Comparison.lags`; none if its gradients do not count.
+    """
+    norms, decay = evidence.norms(phase), evidence.decay(phase)
+    if norms is None or decay is None or not evidence.judged:
+        return pd.DataFrame()
+    at_lag_0 = by_lag(norms)[:1]
+    finite = at_lag_0[np.isfinite(at_lag_0)]
+    norm = decay.share * (float(finite.mean()) if len(finite) else np.nan)
+    columns = {"lag": np.arange(decay.lags), "norm": norm, "share": decay.share, "zero_share": decay.zero_share}
+    return pd.DataFrame(_names(evidence) | {"phase": phase} | columns)
+
+
+def heat_rows(evidence: Evidence) -> pd.DataFrame:
+    """Return a trial's rows of `Comparison.heat`.
+
+    Args:
+        evidence: what the trial left.
+
+    Returns:
+        A row for each recorded iteration and time.
+    """
+    if evidence.run is None:
+        return pd.DataFrame()
+    rows = evidence.newest_calls()[["iteration", "time", "total_gradient_norm"]]
+    return rows.assign(**_names(evidence))[[*_names(evidence), "iteration", "time", "total_gradient_norm"]]
+
+
+def loss_rows(evidence: Evidence) -> pd.DataFrame:
+    """Return a trial's rows of `Comparison.losses`.
+
+    Args:
+        evidence: what the trial left.
+
+    Returns:
+        A row for each iteration with a loss.
+    """
+    if evidence.run is None:
+        return pd.DataFrame()
+    rows = evidence.run.iterations[["iteration", "loss"]].dropna()
+    return rows.assign(**_names(evidence))[[*_names(evidence), "iteration", "loss"]]
+
+
+def clipping_rows(evidence: Evidence) -> Iterator[dict[str, Any]]:
+    """Give a trial's row of `Comparison.clipping`.
+
+    Args:
+        evidence: what the trial left.
+
+    Yields:
+        One row, none if no gradient was recorded both before and after clipping.
+    """
+    found = clipping_statistics(evidence.run.iterations) if evidence.run is not None else None
+    if found is None or not found.recorded:
+        return
+    yield _names(evidence) | {
+        "clipped_share": found.clipped_share,
+        "coefficient_median": found.coefficient.median,
+        "coefficient_q10": found.coefficient.q10,
+        "coefficient_q90": found.coefficient.q90,
+        "cosine_median": found.cosine.median,
+        "norm_median": found.norm.median,
+        "norm_q90": found.norm.q90,
+    }
+
+
+def representatives(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """Return one trial a task and cell: its first setting, the default where it was tried, and its first seed.
+
+    Args:
+        evidence: all trials, those of one task and cell next to each other.
+    """
+    chosen = []
+    for _, group in groupby((one for one in evidence if one.judged), lambda one: setting_of(one)[:2]):
+        trials = list(group)
+        plain = [one for one in trials if setting_of(one)[2:] == ("default", "none")]
+        chosen.append((plain or trials)[0])
+    return chosen
+
+
+def _names(evidence: Evidence) -> dict[str, Any]:
+    return dict(zip(SETTING, setting_of(evidence), strict=True)) | {"seed": evidence.settings.get("seed")}
