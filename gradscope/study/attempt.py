@@ -23,13 +23,25 @@ def attempt_trial(trial: Trial, folder: Path) -> Outcome:
     done = finished_outcome(folder)
     if done is not None:
         return done
-    forget_outcome(folder)
     began = time.perf_counter()
     try:
+        forget_outcome(folder)
         outcome = _train(trial, folder)
     except Exception as error:  # noqa: BLE001 - one trial's failure must not lose the study
         outcome = failure(trial, _reason(error), time.perf_counter() - began)
-    write_outcome(folder, outcome)
+    return keep_outcome(trial, folder, outcome)
+
+
+def keep_outcome(trial: Trial, folder: Path, outcome: Outcome) -> Outcome:
+    """Write the outcome into the trial's folder.
+
+    Returns:
+        The outcome; a failure if it could not be written, since nobody will find it.
+    """
+    try:
+        write_outcome(folder, outcome)
+    except OSError as error:
+        return failure(trial, _reason(error))
     return outcome
 
 

@@ -60,8 +60,10 @@ class StudyProgress:
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], advance=1, description=self._words())
         elif self._done * _PARTS // self._total > (self._done - 1) * _PARTS // self._total:
-            left = (time.monotonic() - self._began) / self._done * (self._total - self._done)
-            self._console.print(f"{self._words()}, about {left:.0f} s left", highlight=False, soft_wrap=True)
+            taken = time.monotonic() - self._began
+            left = taken / self._done * (self._total - self._done)
+            when = f"about {left:.0f} s left" if self._done < self._total else f"in {taken:.0f} s"
+            self._console.print(f"{self._words()}, {when}", highlight=False, soft_wrap=True)
 
     def _words(self) -> str:
         running = min(self._workers, self._total - self._done)

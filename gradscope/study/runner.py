@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from gradscope.errors import GradscopeError
+from gradscope.errors import GradscopeError, RunError
 from gradscope.study.attempt import finished_outcome
 from gradscope.study.comparison import Comparison, compare
 from gradscope.study.grid import expand_grid
@@ -62,8 +62,7 @@ def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
     prepare_folder(setup.out)
     jobs = [(trial, setup.out / "runs" / spec.name / trial.id) for trial in trials]
     if setup.fresh:
-        for _, folder in jobs:
-            forget_outcome(folder)
+        _forget(jobs)
     # Workers may stand in another folder than this process.
     to_train = [(trial, folder.resolve()) for trial, folder in jobs if finished_outcome(folder) is None]
     outcomes = _train(spec, to_train, len(jobs), setup, console)
@@ -81,6 +80,14 @@ def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
         "failed": sum(outcome.status == "failed" for outcome in outcomes),
     }
     return compare(spec, [folder for _, folder in jobs], provenance)
+
+
+def _forget(jobs: list[Job]) -> None:
+    try:
+        for _, folder in jobs:
+            forget_outcome(folder)
+    except OSError as error:
+        raise RunError(f"cannot start over: {error}. Give another folder with --out") from error
 
 
 def _workers(setup: Setup, to_train: list[Job]) -> int:
@@ -112,7 +119,8 @@ def _train(spec: StudySpec, to_train: list[Job], total: int, setup: Setup, conso
                 progress.advance(outcome)
     except KeyboardInterrupt:
         results.close()
-        kept = total - len(to_train) + sum(outcome.status != "failed" for outcome in outcomes)
+        # From disk: a worker may have finished one more while it was being stopped.
+        kept = total - sum(finished_outcome(folder) is None for _, folder in to_train)
         raise GradscopeError(
             f"interrupted: {kept} of {total} trials are finished and kept. The same command goes on from there"
         ) from None

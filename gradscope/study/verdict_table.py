@@ -22,7 +22,7 @@ def verdict_table(comparison: "Comparison") -> Table:
     Returns:
         A table of at most 80 characters a line where the terminal has no more.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("Verdict", no_wrap=True)
     for heading in ("Task", "Cell", "Initialisation", "Clipping"):
         table.add_column(heading, overflow="fold")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gradscope.errors import RunError
-from gradscope.study.attempt import attempt_trial, failure
+from gradscope.study.attempt import attempt_trial, failure, keep_outcome
 from gradscope.study.interrupts import interrupts_held, interrupts_ignored
-from gradscope.study.outcome import Outcome, write_outcome
+from gradscope.study.outcome import Outcome
 from gradscope.study.trial import Trial
 
 Job = tuple[Trial, Path]
@@ -59,7 +59,8 @@ def run_on_cluster(jobs: Sequence[Job], workers: int, scheduler: str | None = No
             for trial, folder in jobs
         }
         try:
-            for future in as_completed(list(future_of), raise_errors=False):  # type: ignore[no-untyped-call]
+            ended = as_completed(list(future_of), loop=client.loop, raise_errors=False)  # type: ignore[no-untyped-call]
+            for future in ended:
                 yield _result(future, *future_of.pop(future))
         finally:
             with contextlib.suppress(Exception):
@@ -80,9 +81,7 @@ def _result(future: Any, trial: Trial, folder: Path) -> Outcome:  # noqa: ANN401
     error = future.exception()
     killed = type(error).__name__ == "KilledWorker"
     reason = "it killed four workers, one after the other" if killed else f"{type(error).__name__}: {error}"
-    outcome = failure(trial, reason)
-    write_outcome(folder, outcome)
-    return outcome
+    return keep_outcome(trial, folder, failure(trial, reason))
 
 
 @contextlib.contextmanager

@@ -36,7 +36,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         for seed in (0, 1)
         for cell, init, rate, status in rows
     ]
-    made.append(write_trial(root, "d", rate=0.11, cell="rnn_relu", initialisation="identity", seed=2, status="diverged"))
+    made.append(
+        write_trial(root, "d", rate=0.11, cell="rnn_relu", initialisation="identity", seed=2, status="diverged")
+    )
     made.append(write_trial(root, "f", rate=-0.5, cell="rnn_tanh", seed=2, status="failed"))
     made.append(write_trial(root, "k", rate=-0.5, cell="lstm", seed=2, status=None))
     return made

@@ -91,8 +91,8 @@ def test_all_mistakes_are_named_at_once_with_their_paths(write):
         (("name =", "nam ="), "name: missing, but required"),
         (('name = "small"', 'name = "../small"'), "name: expected lower-case letters, digits, - and _, got '../small'"),
         (('title = "A small study"', "title = 3"), 'title: expected a string in "quotes", got 3'),
-        (("iterations = 10", "iterations = 1.5"), "training.iterations: expected a whole number, got 1.5"),
-        (("iterations = 10", "learning_rate = nan"), "training.learning_rate: expected a finite number, got nan"),
+        (("iterations = 10\n", "iterations = 1.5\n"), "training.iterations: expected a whole number, got 1.5"),
+        (("iterations = 10\n", "learning_rate = nan\n"), "training.learning_rate: expected a finite number, got nan"),
         (('cell = ["lstm"]', 'cell = "lstm"'), "grid.0.cell: expected a list in [brackets], got 'lstm'"),
         (('cell = ["lstm"]', "cell = []"), "grid.0.cell: expected at least 1 entry, got []"),
         (("[training]", "watch = 3\n[training]"), "watch: expected a table, got 3"),
@@ -139,7 +139,7 @@ def test_wrong_settings_are_refused(write, setting, words):
 
 def test_syntax_error_has_line_and_column(write):
     """TOML's own words, behind the file's name."""
-    with pytest.raises(UsageError, match=r"small\.toml is no valid TOML: .*line 2, column 8"):
+    with pytest.raises(UsageError, match=r"small\.toml is no valid TOML: .*line 2, column 9"):
         load_study(write('name = "x"\ntitle = = 3\n'))
 
 

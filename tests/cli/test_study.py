@@ -1,0 +1,158 @@
+"""The commands `gradscope study` and `gradscope studies`, as a user types them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from gradscope.cli import main
+
+SMALL = """
+name = "small"
+title = "A small study"
+question = "Does it run?"
+[task.adding]
+length = 8
+[model]
+hidden = 4
+[training]
+iterations = 6
+batch = 3
+[watch]
+every = 2
+[[grid]]
+task = ["adding"]
+cell = ["rnn_tanh", "lstm"]
+initialisation = ["default", "orthogonal"]
+clipping = ["none", "norm(1.0)"]
+seed = [0, 1]
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A study that trains in a second."""
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL, encoding="utf-8")
+    return str(path)
+
+
+def _gradscope(*words):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.mark.parametrize("command", ["study", "studies"])
+def test_help_shows_an_example(command):
+    """--help ends with a line that can be copied."""
+    result = _gradscope(command, "--help")
+
+    assert result.exit_code == 0
+    assert f"Example: gradscope {command}" in result.output
+
+
+def test_studies_are_listed_with_their_titles():
+    """One line each; as JSON with their questions."""
+    lines = _gradscope("studies").output.splitlines()
+    rows = json.loads(_gradscope("studies", "--json").output)
+
+    assert any(line.startswith("vanishing  Vanishing and exploding gradients") for line in lines)
+    assert len(lines) == len(rows)
+    assert {"name", "title", "question"} == set(rows[0])
+
+
+def test_dry_run_prints_the_grid_and_writes_nothing(small, tmp_path):
+    """Every trial with its id, the number of trials, no folder."""
+    result = _gradscope("study", small, "--dry-run", "--out", tmp_path / "out", "--set", "grid.0.seed=[5]")
+
+    assert result.exit_code == 0
+    assert result.output.splitlines()[-1] == "8 trials of 6 iterations"
+    assert "adding, lstm, orthogonal, clipping norm(1.0), seed 5" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--workers", "-1"], 2, "--workers expects 0 (train in this process) or more, got -1"),
+        (["--workers", "two"], 2, "'two' is not a valid integer"),
+        (["--quick", "--full"], 2, "--quick and --full exclude each other"),
+        (["--set", "training.iteration=3"], 2, "training.iteration: unknown field, did you mean iterations?"),
+        (["--set", "task.text.path=none.txt", "--set", 'grid.0.task=["text"]'], 2, "cannot read the text none.txt"),
+        (["--out", "/proc/gradscope"], 1, "cannot write into /proc/gradscope"),
+    ],
+)
+def test_wrong_requests_get_one_message(small, words, code, message):
+    """Exit code 2 for wrong usage, 1 for what cannot be done; no traceback, nothing trained."""
+    result = _gradscope("study", small, *words)
+
+    assert result.exit_code == code
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert "trials" not in result.output
+
+
+def test_unknown_study_suggests_near_names():
+    """The whole message is one line."""
+    result = _gradscope("study", "vanishin")
+
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: there is no study 'vanishin', did you mean vanishing? Built in: ")
+
+
+@pytest.mark.slow
+def test_study_from_the_shell_in_worker_processes(small, tmp_path):
+    """Two workers train it, the table and the report's path end the output; JSON and a second run come from disk."""
+    words = [sys.executable, "-m", "gradscope", "study", small, "--out", str(tmp_path / "out"), "--workers", "2"]
+
+    first = subprocess.run(words, capture_output=True, text=True, check=False)
+    second = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
+
+    assert first.returncode == 0, first.stderr
+    assert first.stderr.splitlines()[0] == "small: 16 trials, 16 to train on 2 workers"
+    assert first.stdout.splitlines()[-1] == f"report: {tmp_path / 'out' / 'small.html'}"
+    assert (tmp_path / "out" / "small.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert "\x1b" not in first.stdout + first.stderr
+    assert second.stderr.splitlines()[0] == "small: 16 trials, 16 taken from disk, nothing to train"
+    rows = json.loads(second.stdout)
+    assert len(rows) == 8
+    assert {"task", "cell", "initialisation", "clipping", "verdict", "half_life"} <= set(rows[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_interrupt_stops_cleanly_and_keeps_what_is_done(small, tmp_path, workers):
+    """Ctrl-C, sent to the whole group as a terminal does: one line, exit code 1, no process left, no report."""
+    words = [sys.executable, "-m", "gradscope", "study", small, "--out", str(tmp_path / "out"), "--workers", workers]
+    # Long enough that the interrupt comes in the middle on any machine.
+    process = subprocess.Popen(
+        [*words, "--set", "training.iterations=400"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    runs = tmp_path / "out" / "runs" / "small"
+    deadline = time.monotonic() + 60
+    while not list(runs.glob("*/outcome.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    done = len(list(runs.glob("*/outcome.json")))
+    assert 0 < done < 16
+    last = stderr.splitlines()[-1]
+    assert last == f"Error: interrupted: {done} of 16 trials are finished and kept. The same command goes on from there"
+    assert "Traceback" not in stderr
+    assert stdout == ""
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+    assert not (tmp_path / "out" / "small.html").exists()

@@ -1,0 +1,100 @@
+"""A whole small study in this process."""
+
+from dataclasses import replace
+
+import pytest
+
+from gradscope.errors import RunError
+from gradscope.study.outcome import read_outcome
+from gradscope.study.runner import Setup, run_study
+from gradscope.study.spec import StudySpec
+
+
+def _spec(**parts):
+    raw = {
+        "name": "small",
+        "title": "A small study",
+        "question": "Does it run?",
+        "task": {"adding": {"length": 8}},
+        "model": {"hidden": 4},
+        "training": {"iterations": 6, "batch": 3},
+        "watch": {"every": 2},
+        "grid": [{"task": ["adding"], "cell": ["rnn_tanh", "lstm"], "initialisation": ["default"], "seed": [0, 1]}],
+    }
+    return StudySpec.model_validate(raw | parts)
+
+
+@pytest.fixture
+def setup(tmp_path):
+    """In this process, into a folder that is not there yet."""
+    return Setup(tmp_path / "out" / "deep", workers=0, command="gradscope study small")
+
+
+def test_study_trains_compares_and_says_how_it_was_made(setup, console):
+    """Every trial is in the comparison, finished, with the baseline of its task."""
+    comparison = run_study(_spec(), setup, console)
+
+    assert comparison.trials["status"].tolist() == ["finished"] * 4
+    assert comparison.trials["baseline"].tolist() == pytest.approx([1 / 6] * 4)
+    assert sorted(comparison.settings["cell"]) == ["lstm", "rnn_tanh"]
+    made = comparison.provenance
+    assert (made["trials"], made["reused"], made["failed"], made["seeds"]) == (4, 0, 0, [0, 1])
+    assert (made["command"], made["mode"]) == ("gradscope study small", "default")
+    assert console.file.getvalue().splitlines() == [
+        "small: 4 trials, 4 to train in this process",
+        *[line for line in console.file.getvalue().splitlines() if " of 4 trials done" in line],
+    ]
+
+
+def test_second_run_takes_what_is_finished_from_disk(setup, console):
+    """Only what is new in the grid is trained, and the number taken from disk is said."""
+    run_study(_spec(), setup, console)
+    larger = [{"task": ["adding"], "cell": ["rnn_tanh", "lstm"], "initialisation": ["default"], "seed": [0, 1, 2]}]
+
+    comparison = run_study(_spec(grid=larger), setup, console)
+
+    assert "small: 6 trials, 4 taken from disk, 2 to train in this process" in console.file.getvalue()
+    assert comparison.provenance["reused"] == 4
+    assert len(comparison.trials) == 6
+
+
+def test_fresh_trains_everything_again(setup, console):
+    """With --fresh nothing is taken from disk."""
+    run_study(_spec(), setup, console)
+    comparison = run_study(_spec(), replace(setup, fresh=True), console)
+
+    assert comparison.provenance["reused"] == 0
+    assert "taken from disk" not in console.file.getvalue()
+
+
+def test_failed_and_diverged_trials_are_results(setup, console):
+    """One trial whose folder is blocked fails, those with an absurd learning rate diverge; the study goes on."""
+    spec = _spec(
+        training={"iterations": 40, "batch": 3, "optimizer": "sgd", "learning_rate": 1e30},
+        grid=[{"task": ["adding"], "cell": ["rnn_relu"], "initialisation": ["default"], "seed": [0, 1]}],
+    )
+    first = run_study(spec, setup, console).trials.set_index("seed").loc[0, "trial"]
+    blocked = setup.out / "runs" / "small" / first
+    for path in blocked.iterdir():
+        path.unlink()
+    (blocked / "diary.txt").write_text("mine", encoding="utf-8")
+
+    comparison = run_study(spec, setup, console)
+
+    found = comparison.trials.set_index("seed")
+    assert found["status"].to_dict() == {0: "failed", 1: "diverged"}
+    assert "RunError" in found.loc[0, "reason"]
+    assert "at iteration" in found.loc[1, "reason"]
+    assert comparison.provenance["failed"] == 1
+    assert read_outcome(blocked).status == "failed"
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/gradscope"])
+def test_folder_that_cannot_be_written_is_refused_before_training(tmp_path, console, place):
+    """A file in the way, or a place where nobody may write: one message, nothing trained."""
+    (tmp_path / "file").write_text("", encoding="utf-8")
+
+    with pytest.raises(RunError, match=r"cannot write into .*--out"):
+        run_study(_spec(), Setup(tmp_path / place, workers=0), console)
+
+    assert console.file.getvalue() == ""

@@ -1,0 +1,59 @@
+"""The table at the end of the terminal."""
+
+import io
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from gradscope.study.verdict_table import verdict_table
+
+
+def _comparison(**columns):
+    row = {
+        "task": "adding",
+        "cell": "rnn_tanh",
+        "initialisation": "forget-bias(1)",
+        "clipping": "value(0.1)",
+        "verdict": "vanishing",
+        "half_life": 3.21,
+        "rate": -0.216,
+        "loss_final_mean": 0.1666,
+    }
+    return SimpleNamespace(settings=pd.DataFrame([row | columns]))
+
+
+def _printed(comparison, width):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(verdict_table(comparison))
+    return console.file.getvalue().splitlines()
+
+
+def test_one_line_a_setting_at_80_columns():
+    """Nothing is cut or folded at the usual width of a terminal."""
+    *_, line = [line for line in _printed(_comparison(), 80) if line.strip()]
+
+    assert line.split() == ["vanishing", "adding", "rnn_tanh", "forget-bias(1)", "value(0.1)", "3.2", "0.167"]
+    assert len(line) <= 80
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_verdict_is_whole_on_a_narrow_terminal(width):
+    """Other columns fold, the verdict never."""
+    assert any(line.strip().startswith("vanishing") for line in _printed(_comparison(), width))
+
+
+@pytest.mark.parametrize(
+    ("columns", "half_life"),
+    [
+        ({"half_life": float("inf"), "rate": 0.0}, "inf"),
+        ({"half_life": float("nan"), "rate": float("nan")}, "-"),
+        ({"half_life": 2.0, "rate": 0.35}, "+2.0"),
+    ],
+)
+def test_half_life_without_end_growth_and_no_number(columns, half_life):
+    """A gradient that keeps, one that doubles, and one that could not be fitted."""
+    *_, line = [line for line in _printed(_comparison(**columns), 80) if line.strip()]
+
+    assert line.split()[5] == half_life

@@ -1,0 +1,55 @@
+"""Real worker processes, and what happens when one dies."""
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from gradscope.errors import RunError
+from gradscope.study import workers
+from gradscope.study.workers import run_on_cluster
+
+
+def _worker_processes():
+    children = psutil.Process().children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+@pytest.mark.slow
+def test_killed_worker_is_replaced_and_every_trial_finishes(make_trial, tmp_path):
+    """SIGKILL in the middle of a study loses no trial and leaves no process."""
+    jobs = [(trial := make_trial(seed=seed, iterations=150, length=40), tmp_path / trial.id) for seed in range(8)]
+    results = run_on_cluster(jobs, workers=2)
+
+    outcomes = [next(results)]
+    os.kill(_worker_processes()[0].pid, signal.SIGKILL)
+    outcomes += results
+
+    assert sorted(outcome.trial for outcome in outcomes) == sorted(trial.id for trial, _ in jobs)
+    assert {outcome.status for outcome in outcomes} == {"finished"}
+    assert _worker_processes() == []
+
+
+def test_running_scheduler_is_used(make_trial, tmp_path):
+    """Trials go to the workers of a cluster that the user started, which stays."""
+    from distributed import LocalCluster
+
+    jobs = [(trial := make_trial(seed=seed), tmp_path / trial.id) for seed in range(3)]
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, host="127.0.0.1", protocol="tcp", dashboard_address=None
+    ) as cluster:
+        outcomes = list(run_on_cluster(jobs, workers=0, scheduler=cluster.scheduler_address))
+
+        assert cluster.status.name == "running"
+    assert sorted(outcome.trial for outcome in outcomes) == sorted(trial.id for trial, _ in jobs)
+    assert {outcome.status for outcome in outcomes} == {"finished"}
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://here"])
+def test_unreachable_scheduler_is_refused(make_trial, tmp_path, monkeypatch, address):
+    """Nobody listens there, or it is no address: one message with an example."""
+    monkeypatch.setattr(workers, "_CONNECT_SECONDS", 1)
+
+    with pytest.raises(RunError, match=r"no Dask scheduler answers at .* expected an address such as"):
+        list(run_on_cluster([(make_trial(), tmp_path / "run")], workers=0, scheduler=address))
