@@ -93,7 +93,7 @@ def fit_slope(x: Float[np.ndarray, " lag"], data: Resampled) -> tuple[SlopeFit, 
     residual = float(np.sqrt(_left_over(centred, data.measured[None], np.array([slope]))[0] / len(x)))
     if data.independent > 1:
         degrees = data.independent - 1
-        half = student_t(degrees) * float(slopes.std()) * np.sqrt(data.independent / degrees)
+        half = student_t(degrees) * float(slopes.std()) * math.sqrt(data.independent / degrees)
     else:
         half = _half_width_from_stretches(x, data.measured)
     return SlopeFit(slope, slope - half, slope + half, residual), left_over
@@ -123,7 +123,7 @@ def student_t(degrees: int) -> float:
 
 def _half_width_from_stretches(x: Float[np.ndarray, " lag"], y: Float[np.ndarray, " lag"]) -> float:
     if len(x) < _STRETCHES * 4:
-        return np.inf
+        return math.inf
     parts = zip(np.array_split(x, _STRETCHES), np.array_split(y, _STRETCHES), strict=True)
     slopes = np.array([(a - a.mean()) @ b / np.square(a - a.mean()).sum() for a, b in parts])
     return student_t(_STRETCHES - 1) * float(slopes.std(ddof=1)) / math.sqrt(_STRETCHES)

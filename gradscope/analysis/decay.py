@@ -127,7 +127,7 @@ def fit_decay(
         group = None if groups is None else groups[kept][alive]
         laws = _fit_laws(inside, first, floor=floor, resamples=resamples, seed=seed, groups=group)
     rate, low, high = _rate(phi, laws)
-    share = phi / phi[0] if len(phi) and phi[0] > 0 else np.full(len(phi), np.nan)
+    share = _share_of_first(phi)
     zero = profile == 0
     is_power = laws is not None and laws.power_support > 0.5
     return Decay(
@@ -162,6 +162,14 @@ def _mean_norm(profile: Float[np.ndarray, "lag sequence"]) -> Float[np.ndarray, 
     scale = np.where(scale > 0, scale, 1.0)
     safe = np.where(finite[:, None], profile, 0.0)
     return np.where(finite, (safe / scale[:, None]).mean(axis=1) * scale, np.nan)
+
+
+def _share_of_first(phi: Float[np.ndarray, " lag"]) -> Float[np.ndarray, " lag"]:
+    if not len(phi) or not phi[0] > 0:
+        return np.full(len(phi), np.nan)
+    with np.errstate(over="ignore"):
+        share: Float[np.ndarray, " lag"] = phi / phi[0]
+    return share
 
 
 def _fitted_lags(phi: Float[np.ndarray, " lag"], floor: float, burn_in: int | None) -> tuple[int, int]:

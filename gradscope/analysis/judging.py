@@ -8,7 +8,7 @@ from gradscope.analysis.decay import HORIZON_SHARE, Decay
 from gradscope.analysis.wording import number, percent, steps
 
 _ROUNDING = 1e-3
-"""Growth over the whole lag, in nats, that is put down to rounding: an orthogonal matrix in float32 does not explode."""
+"""Growth over the whole lag, in nats, put down to rounding: an orthogonal matrix in float32 does not explode."""
 
 Kind = Literal["vanishing", "exploding", "marginal", "mixed"]
 

@@ -20,7 +20,7 @@ def percent(share: float) -> str:
     if not math.isfinite(share):
         return number(share)
     value = 100 * share
-    return f"{value:,.0f} %" if value >= 10 else f"{value:.2g} %" if value >= 1e-3 or value == 0 else f"{value:.0e} %"
+    return f"{value:,.0f} %" if value >= 10 else f"{value:.2g} %" if value >= 1e-3 or value == 0 else f"{value:.1e} %"
 
 
 def steps(count: int) -> str:

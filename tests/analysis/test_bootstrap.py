@@ -1,0 +1,50 @@
+"""The small pieces of statistics that have closed forms."""
+
+import numpy as np
+import pytest
+
+from gradscope.analysis.bootstrap import fit_slope, resample_log_mean, student_t
+
+
+@pytest.mark.parametrize(
+    ("degrees", "quantile"),
+    [
+        (1, 12.7062),
+        (2, 4.30265),
+        (3, 3.18245),
+        (4, 2.77645),
+        (7, 2.36462),
+        (15, 2.13145),
+        (63, 1.99834),
+        (10**6, 1.95997),
+    ],
+)
+def test_students_t_is_that_of_the_tables(degrees, quantile):
+    """Within half a percent for any number of degrees of freedom."""
+    assert student_t(degrees) == pytest.approx(quantile, rel=5e-3)
+
+
+def test_slopes_are_those_of_least_squares():
+    """The one matrix product gives what numpy's polyfit gives for every resample."""
+    rng = np.random.default_rng(0)
+    x = np.arange(5.0, 25.0)
+    data = resample_log_mean(np.exp(rng.normal(size=(20, 7))), floor=1e-30, resamples=30, seed=1, groups=None)
+    fit, left_over = fit_slope(x, data)
+    expected = [np.polyfit(x, row, 1, full=True)[1][0] for row in data.resamples]
+    np.testing.assert_allclose(left_over, expected)
+    assert fit.slope == pytest.approx(np.polyfit(x, data.measured, 1)[0])
+
+
+def test_resampling_groups_keeps_their_sequences_together():
+    """Of two groups of constant norms a resample's mean can only be one of three values."""
+    values = np.repeat([[1.0, 1.0, 1.0, 4.0, 4.0, 4.0]], 3, axis=0)
+    data = resample_log_mean(values, floor=1e-30, resamples=200, seed=0, groups=np.array([7, 7, 7, 9, 9, 9]))
+    assert sorted(set(np.exp(data.resamples).round(9).ravel())) == [1.0, 2.5, 4.0]
+    assert data.independent == 2
+
+
+def test_a_resample_of_zeros_alone_is_at_the_floor():
+    """Never minus infinity, which would make every interval NaN."""
+    values = np.array([[1.0, 1.0], [0.0, 1.0]])
+    data = resample_log_mean(values, floor=1e-30, resamples=200, seed=0, groups=None)
+    assert data.resamples.min() == pytest.approx(np.log(1e-30))

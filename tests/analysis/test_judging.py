@@ -1,0 +1,142 @@
+"""The rule of the verdict, and sentences that say it with numbers."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradscope.analysis import fit_decay, underflow_floor, verdict
+from tests.planted import exponential
+
+FLOOR = underflow_floor("float32")
+
+
+def _judge(norms, lag=None, **given):
+    return verdict(fit_decay(norms, floor=FLOOR, resamples=200), lag, **given)
+
+
+@given(rate=st.floats(-1.0, 1.0), lag=st.integers(1, 200), times=st.integers(5, 60))
+def test_an_exact_decay_is_judged_by_the_rule(rate, lag, times):
+    """Above 0 explodes, less than 1 % left at the lag vanishes, the rest is marginal, for any lag."""
+    left = np.exp(rate * lag)
+    if abs(rate * lag) > 0.01 and abs(left - 0.01) > 1e-4:
+        expected = "exploding" if rate > 0 else "vanishing" if left < 0.01 else "marginal"
+        found = _judge(exponential(rate, times, 4), lag)
+        assert found.kind == expected
+        np.testing.assert_allclose([found.growth, found.share_at_lag], [left, left], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [-0.02, 0.02])
+def test_an_interval_across_zero_is_marginal(rate):
+    """Where growth and shrinkage cannot be told apart nothing is claimed."""
+    norms = exponential(rate, 30, 3, noise=2.0, seed=1)
+    found = _judge(norms, 1000)
+    assert found.kind == "marginal"
+    assert "whether it shrinks or grows on the way cannot be told apart" in found.reason
+
+
+def test_a_rounding_error_does_not_explode():
+    """A constant up to the rounding of float32, always upwards, is marginal."""
+    assert _judge(exponential(1e-7, 100, 8)).kind == "marginal"
+
+
+def test_the_longest_lag_stands_in_for_an_unknown_one():
+    """Without the task's lag the verdict says that it judged by what can be measured."""
+    found = _judge(exponential(-0.1, 60, 4))
+    assert (found.kind, found.lag) == ("vanishing", 59)
+    assert "Over the 59 time steps that can be measured" in found.reason
+
+
+def test_a_vanishing_gradient_is_said_in_words_with_its_numbers():
+    """The sentence that a practitioner reads."""
+    assert _judge(exponential(-0.25, 100, 4), 80).reason == (
+        "The gradient shrinks by 22 % a time step back and halves every 2.77 (rate -0.25, 95 % interval -0.25 to "
+        "-0.25). Over the 80 time steps that the task has to look back 2.1e-07 % of it is left. "
+        "From 19 time steps back on less than 1 % arrives."
+    )
+
+
+def test_an_exploding_gradient_is_said_in_words_with_its_numbers():
+    """The other sentence."""
+    assert _judge(exponential(0.1, 100, 4), 99).reason == (
+        "The gradient grows by 11 % a time step back and doubles every 6.93 (rate +0.1, 95 % interval +0.1 to +0.1). "
+        "Over the 99 time steps that the task has to look back it grows 19,900-fold by this rate; "
+        "measured: 19,900-fold."
+    )
+
+
+def test_underflow_is_evidence():
+    """A gradient that is exactly 0 from some lag on vanishes, and the reason says from where."""
+    norms = exponential(-5.0, 60, 4).astype(np.float32).astype(np.float64)
+    found = _judge(norms)
+    assert (found.kind, found.share_at_lag) == ("vanishing", 0.0)
+    assert "exactly nothing of it is left" in found.reason
+    assert "From 21 time steps back on it is exactly 0 in every sequence: it has underflowed." in found.reason
+
+
+def test_a_gradient_that_dies_at_once_vanishes():
+    """Rate minus infinity is a verdict, not a crash."""
+    norms = np.zeros((20, 4))
+    norms[-1] = 1.0
+    found = _judge(norms)
+    assert (found.kind, found.growth) == ("vanishing", 0.0)
+    assert found.reason.startswith("The gradient is exactly 0 one time step before the loss already.")
+
+
+def test_a_power_law_is_judged_by_what_is_left_and_not_by_a_half_life():
+    """Lag to the power -1 leaves 1.3 % at lag 80, though a half-life fitted to it would promise less."""
+    lags = np.maximum(np.arange(400)[::-1, None], 1.0)
+    near, far = (_judge(np.repeat(1 / lags, 4, axis=1), lag) for lag in (80, 200))
+    assert (near.kind, far.kind) == ("marginal", "vanishing")
+    np.testing.assert_allclose([near.growth, far.growth], [1 / 80, 1 / 200])
+    np.testing.assert_allclose(_judge(np.repeat(1 / lags, 4, axis=1), 4000).growth, 1 / 4000, rtol=1e-6)
+
+
+def test_a_drop_at_the_readout_is_no_decay_through_time():
+    """Half a percent left, all lost in the first lag, is not called vanishing, and the reason says why."""
+    norms = np.full((60, 4), 0.005)
+    norms[-1] = 1.0
+    found = _judge(norms)
+    assert found.kind == "marginal"
+    assert "0.5 % of it is left: that is lost in the first time steps" in found.reason
+
+
+def test_losses_at_many_times_are_never_judged():
+    """A sum over many lags is not a lag profile, however steep it looks."""
+    found = _judge(exponential(-0.5, 60, 4), 50, loss_times=60)
+    assert found.kind == "mixed"
+    assert "The loss enters at 60 times" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("norms", "said"),
+    [
+        (np.zeros((9, 3)), "the loss does not reach this layer at all"),
+        (np.ones((1, 3)), "Only 1 time step was measured"),
+        (np.full((9, 3), np.nan), "No sequence has a finite gradient"),
+        (np.zeros((0, 0)), "No sequence has a finite gradient"),
+        (exponential(-0.5, 6, 1), "one sequence is too little to judge by"),
+    ],
+)
+def test_where_nothing_can_be_judged_the_reason_says_why(norms, said):
+    """Marginal, with the plain cause."""
+    found = _judge(norms)
+    assert found.kind == "marginal"
+    assert said in found.reason
+
+
+@given(
+    norms=st.integers(0, 10**6).map(
+        lambda seed: np.random.default_rng(seed).choice(
+            [0.0, 1e-320, 1e-30, 1.0, 3.0, 1e300, 1.7e308, np.inf, np.nan],
+            size=np.random.default_rng(seed).integers(0, 7, size=2),
+        )
+    ),
+    lag=st.one_of(st.none(), st.integers(0, 50)),
+)
+def test_any_norms_get_a_verdict(norms, lag):
+    """No mixture of zeros, infinities, NaN and extremes raises or warns, and the reason has no bare nan in it."""
+    found = _judge(norms, lag)
+    assert found.kind in {"vanishing", "exploding", "marginal"}
+    assert "nan" not in found.reason
+    assert found.reason.endswith(".")
