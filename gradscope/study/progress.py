@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
 from gradscope.study.outcome import Outcome
@@ -37,7 +37,6 @@ class StudyProgress:
                 SpinnerColumn(),
                 BarColumn(bar_width=24),
                 TextColumn("{task.description}"),
-                TimeElapsedColumn(),
                 _TimeLeft(),
                 console=self._console,
                 transient=True,

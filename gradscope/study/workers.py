@@ -86,6 +86,7 @@ def _result(future: Any, trial: Trial, folder: Path) -> Outcome:  # noqa: ANN401
 
 @contextlib.contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    import dask
     from distributed import Client
 
     if scheduler is not None:
@@ -93,7 +94,8 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
             yield client
         return
     with tempfile.TemporaryDirectory(prefix="gradscope-", ignore_cleanup_errors=True) as scratch:
-        with interrupts_held():
+        # One trial a worker at a time: with a second one waiting there, a death would be held against both.
+        with interrupts_held(), dask.config.set({"distributed.scheduler.worker-saturation": 1.0}):
             cluster = _cluster(workers, scratch)
             client = Client(cluster, set_as_default=False)  # type: ignore[no-untyped-call]
         try:
