@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -9,12 +10,17 @@ Nonlinearity = Literal["tanh", "relu"]
 
 
 def activation_derivative(
-    hidden: Float[Tensor, "time batch hidden"], nonlinearity: Nonlinearity
+    hidden: Float[Tensor, "time batch hidden"],
+    nonlinearity: Nonlinearity,
+    out: Float[Tensor, "time batch hidden"],
 ) -> Float[Tensor, "time batch hidden"]:
-    """Return phi'(u_t), which both nonlinearities let one read off h_t = phi(u_t) itself.
+    """Write phi'(u_t) into `out`; both nonlinearities let one read it off h_t = phi(u_t) itself.
 
     The derivative of relu at 0 is 0, as in autograd.
+
+    Returns:
+        `out`.
     """
     if nonlinearity == "tanh":
-        return 1 - hidden.square()
-    return (hidden > 0).to(hidden.dtype)
+        return torch.mul(hidden, hidden, out=out).neg_().add_(1)
+    return torch.gt(hidden, 0, out=out)

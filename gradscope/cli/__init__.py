@@ -35,12 +35,15 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever a command returns
+        """Return what the command returns; what the user got wrong is said in one message, without a traceback."""
         try:
             return super().invoke(ctx)
         except GradscopeError as error:
-            failure = click.ClickException(str(error))
-            failure.exit_code = 2 if isinstance(error, UsageError) else 1
-            raise failure from error
+            raise (_WrongUse if isinstance(error, UsageError) else click.ClickException)(str(error)) from error
+
+
+class _WrongUse(click.ClickException):
+    exit_code = 2
 
 
 @click.group(

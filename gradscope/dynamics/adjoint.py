@@ -1,60 +1,50 @@
 """The adjoint sweep: total gradients a_t = dL/dh_t from direct ones, a_t = e_t + J_{t+1}^T a_{t+1}, backwards in time.
 
-Everything that can be computed for all times at once (gates, local derivatives) comes in as a tensor over time; what
-is left in the loop is one matrix product and a few in-place elementwise operations a time. The arithmetic is that of
-the training's own dtype, so that an underflow in the training is an underflow here too.
-"""
+What can be computed for many times at once (gates, local derivatives) comes in as a tensor over time; what is left
+in the loop is one matrix product and a few in-place elementwise operations a time. The arithmetic is that of the
+training's own dtype, so that an underflow in the training is an underflow here too.
 
-from typing import NamedTuple
+A sweep covers a block of consecutive times. It takes what later times send back into the block's last state
+(`incoming`, None at the end of the sequence) and returns what the block sends into the state before it: blocks chain
+from the last to the first, so that temporaries stay as small as a block. Where a sweep takes the elementwise factors
+of delta_t, the gradient of W_hh h_{t-1} + b_hh, it leaves delta_t itself in their place.
+"""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from gradscope.cells.gru import GRUTimes
-from gradscope.cells.lstm import LSTMTimes
-
-
-class Adjoint(NamedTuple):
-    """Total gradients of the hidden states, and delta_t, the gradients of W_hh h_{t-1} + b_hh."""
-
-    hidden: Float[Tensor, "time batch hidden"]
-    preactivation: Float[Tensor, "time batch rows"]
-
-
-class LSTMAdjoint(NamedTuple):
-    """As `Adjoint`, with the total gradients of the cell states."""
-
-    hidden: Float[Tensor, "time batch hidden"]
-    cell: Float[Tensor, "time batch hidden"]
-    preactivation: Float[Tensor, "time batch rows"]
 
 
 def elman_adjoint(
     direct: Float[Tensor, "time batch hidden"],
     derivative: Float[Tensor, "time batch hidden"],
     recurrent: Float[Tensor, "hidden hidden"],
-) -> Adjoint:
+    incoming: Float[Tensor, "batch hidden"] | None,
+    out: Float[Tensor, "time batch hidden"],
+) -> Float[Tensor, "batch hidden"]:
     """Sweep back through a plain recurrence.
 
     Args:
         direct: direct gradients e_t.
-        derivative: phi'(u_t) of each unit.
+        derivative: phi'(u_t) of each unit; becomes delta_t.
         recurrent: W_hh.
+        incoming: what later times send into the block's last h_t.
+        out: receives the total gradients a_t.
 
     Returns:
-        a_t, and delta_t = phi'(u_t) * a_t.
+        The gradient that goes on backwards into h.
     """
-    hidden = torch.empty_like(direct, memory_format=torch.contiguous_format)
-    delta = torch.empty_like(hidden)
-    direct_at, derivative_at, hidden_at, delta_at = (v.unbind(0) for v in (direct, derivative, hidden, delta))
-    last = len(direct_at) - 1
-    hidden_at[last].copy_(direct_at[last])
-    for t in range(last, -1, -1):
-        if t < last:
-            torch.addmm(direct_at[t], delta_at[t + 1], recurrent, out=hidden_at[t])
-        torch.mul(hidden_at[t], derivative_at[t], out=delta_at[t])
-    return Adjoint(hidden, delta)
+    out.copy_(direct)
+    total_at, delta_at = out.unbind(0), derivative.unbind(0)
+    if incoming is not None:
+        total_at[-1].add_(incoming)
+    for t in range(len(total_at) - 1, -1, -1):
+        delta_at[t].mul_(total_at[t])
+        if t:
+            total_at[t - 1].addmm_(delta_at[t], recurrent)
+    return delta_at[0] @ recurrent
 
 
 def gru_adjoint(
@@ -62,68 +52,77 @@ def gru_adjoint(
     times: GRUTimes,
     factors: Float[Tensor, "time batch 3 hidden"],
     recurrent: Float[Tensor, "rows hidden"],
-) -> Adjoint:
+    incoming: Float[Tensor, "batch hidden"] | None,
+    out: Float[Tensor, "time batch hidden"],
+) -> Float[Tensor, "batch hidden"]:
     """Sweep back through a GRU.
 
     Args:
         direct: direct gradients e_t.
         times: what the layer computed.
-        factors: from `gru_preactivation_factors`.
+        factors: from `gru_preactivation_factors`; become delta_t in the rows r, z, n, the last scaled by r_t as W_hn's
+            own gradient is.
         recurrent: W_hh, rows r, z, n.
+        incoming: what later times send into the block's last h_t.
+        out: receives the total gradients a_t.
 
     Returns:
-        a_t, and delta_t in the rows r, z, n; the last already scaled by r_t, as W_hn's own gradient is.
+        The gradient that goes on backwards into h.
     """
-    hidden = torch.empty_like(direct, memory_format=torch.contiguous_format)
-    delta = torch.empty_like(factors)
-    direct_at, update_at, factors_at = (v.unbind(0) for v in (direct, times.update, factors))
-    hidden_at, delta_at, rows_at = hidden.unbind(0), delta.unbind(0), delta.flatten(2).unbind(0)
-    last = len(direct_at) - 1
-    hidden_at[last].copy_(direct_at[last])
-    for t in range(last, -1, -1):
-        if t < last:
-            torch.addmm(direct_at[t], rows_at[t + 1], recurrent, out=hidden_at[t])
-            hidden_at[t].addcmul_(hidden_at[t + 1], update_at[t + 1])
-        torch.mul(hidden_at[t].unsqueeze(1), factors_at[t], out=delta_at[t])
-    return Adjoint(hidden, delta.flatten(2))
+    out.copy_(direct)
+    total_at, update_at = out.unbind(0), times.update.unbind(0)
+    delta_at, rows_at = factors.unbind(0), factors.flatten(2).unbind(0)
+    if incoming is not None:
+        total_at[-1].add_(incoming)
+    for t in range(len(total_at) - 1, -1, -1):
+        delta_at[t].mul_(total_at[t].unsqueeze(1))
+        if t:
+            total_at[t - 1].addmm_(rows_at[t], recurrent).addcmul_(total_at[t], update_at[t])
+    return (rows_at[0] @ recurrent).addcmul_(total_at[0], update_at[0])
 
 
 def lstm_adjoint(
     direct: Float[Tensor, "time batch hidden"],
-    direct_last_cell: Float[Tensor, "batch hidden"],
-    times: LSTMTimes,
+    gates: Float[Tensor, "time batch 4 hidden"],
+    tanh_cell: Float[Tensor, "time batch hidden"],
     factors: Float[Tensor, "time batch 4 hidden"],
     recurrent: Float[Tensor, "rows hidden"],
-) -> LSTMAdjoint:
+    incoming: Float[Tensor, "batch hidden"] | None,
+    incoming_cell: Float[Tensor, "batch hidden"],
+    out: Float[Tensor, "time batch hidden"],
+    out_cell: Float[Tensor, "time batch hidden"],
+) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
     """Sweep back through an LSTM, over the full state (h, c).
 
     Args:
         direct: direct gradients e_t of the hidden states.
-        direct_last_cell: what the loss sends straight into c_n; other cell states have no direct gradient.
-        times: what the layer computed.
-        factors: from `lstm_preactivation_factors`.
+        gates: i, f, g, o as activated.
+        tanh_cell: tanh(c_t).
+        factors: from `lstm_preactivation_factors`; become delta_t in the rows i, f, g, o.
         recurrent: W_hh, rows i, f, g, o.
+        incoming: what later times send into the block's last h_t.
+        incoming_cell: what reaches the block's last c_t from later times, or directly from the loss at the end.
+        out: receives dL/dh_t by every path.
+        out_cell: receives dL/dc_t by every path.
 
     Returns:
-        dL/dh_t, dL/dc_t by every path, and delta_t in the rows i, f, g, o.
+        The gradients that go on backwards into h and into c.
     """
-    hidden = torch.empty_like(direct, memory_format=torch.contiguous_format)
-    cell = torch.empty_like(hidden)
-    delta = torch.empty_like(factors)
-    hidden_to_cell = times.gates[:, :, 3] * (1 - times.tanh_cell.square())
-    direct_at, to_cell_at, forget_at = (v.unbind(0) for v in (direct, hidden_to_cell, times.gates[:, :, 1]))
-    hidden_at, cell_at, cell_columns_at = (v.unbind(0) for v in (hidden, cell, cell.unsqueeze(2)))
-    cell_factors_at, output_factors_at = factors[:, :, :3].unbind(0), factors[:, :, 3].unbind(0)
-    cell_delta_at, output_delta_at = delta[:, :, :3].unbind(0), delta[:, :, 3].unbind(0)
-    rows_at = delta.flatten(2).unbind(0)
-    last = len(direct_at) - 1
-    hidden_at[last].copy_(direct_at[last])
-    carried = direct_last_cell
-    for t in range(last, -1, -1):
-        if t < last:
-            torch.addmm(direct_at[t], rows_at[t + 1], recurrent, out=hidden_at[t])
-        torch.addcmul(carried, hidden_at[t], to_cell_at[t], out=cell_at[t])
-        torch.mul(cell_columns_at[t], cell_factors_at[t], out=cell_delta_at[t])
-        torch.mul(hidden_at[t], output_factors_at[t], out=output_delta_at[t])
+    out.copy_(direct)
+    output_gate = gates[:, :, 3]
+    into_cell = torch.addcmul(output_gate, output_gate, tanh_cell.square(), value=-1)  # d h_t / d c_t = o (1 - tanh^2)
+    total_at, into_cell_at, forget_at = out.unbind(0), into_cell.unbind(0), gates[:, :, 1].unbind(0)
+    cell_at, cell_column_at = out_cell.unbind(0), out_cell.unsqueeze(2).unbind(0)
+    cell_delta_at, output_delta_at = factors[:, :, :3].unbind(0), factors[:, :, 3].unbind(0)
+    rows_at = factors.flatten(2).unbind(0)
+    if incoming is not None:
+        total_at[-1].add_(incoming)
+    carried = incoming_cell
+    for t in range(len(total_at) - 1, -1, -1):
+        torch.addcmul(carried, total_at[t], into_cell_at[t], out=cell_at[t])
+        cell_delta_at[t].mul_(cell_column_at[t])
+        output_delta_at[t].mul_(total_at[t])
         carried = cell_at[t] * forget_at[t]
-    return LSTMAdjoint(hidden, cell, delta.flatten(2))
+        if t:
+            total_at[t - 1].addmm_(rows_at[t], recurrent)
+    return rows_at[0] @ recurrent, carried

@@ -1,5 +1,6 @@
 """What each time contributes to the gradient of the recurrent weights."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -7,20 +8,27 @@ from torch import Tensor
 def weight_gradient_norm(
     preactivation_gradient: Float[Tensor, "time batch rows"],
     hidden_before: Float[Tensor, "time batch hidden"],
+    scale: Float[Tensor, " time"],
 ) -> Float[Tensor, " time"]:
-    """Return |delta_t^T h_{t-1}|_F, the Frobenius norm of time t's term in dL/dW_hh, without forming the matrix.
+    """Return |delta_t^T h_{t-1}|_F, the Frobenius norm of time t's term in dL/dW_hh, as float64.
 
-    |D^T H|_F^2 = sum over (n, m) of (D D^T)_nm (H H^T)_nm, so that the cost grows with batch^2 (rows + hidden) in
-    place of batch * rows * hidden; where the batch is the larger, the matrix is formed after all.
+    With D = delta_t and H = h_{t-1}, |D^T H|_F^2 = sum over sequences n, m of (D D^T)_nm (H H^T)_nm: the matrix itself
+    is never formed, and the cost grows with batch^2 (rows + hidden) in place of batch * rows * hidden. Where the batch
+    is the larger, the matrix is formed after all.
 
-    delta_t is scaled to a largest entry of 1 first: squares of gradients below 1e-19 would vanish in float32.
+    Args:
+        preactivation_gradient: delta_t; it is overwritten.
+        hidden_before: h_{t-1}.
+        scale: a size of delta_t's order, by which it is divided on the way: squares of gradients below 1e-19 would
+            vanish in float32. Where it is 0 or not finite, delta_t is taken as it is.
     """
-    scale = preactivation_gradient.abs().amax((1, 2), keepdim=True)
-    scaled = preactivation_gradient / scale.masked_fill(scale == 0, 1)
-    batch, rows, hidden = scaled.shape[1], scaled.shape[2], hidden_before.shape[2]
+    scale = scale.where((scale > 0) & scale.isfinite(), 1)
+    scaled = preactivation_gradient.div_(scale.to(preactivation_gradient.dtype)[:, None, None])
+    batch, rows, hidden = *scaled.shape[1:], hidden_before.shape[2]
     if batch * (rows + hidden) <= rows * hidden:
-        gram = (scaled @ scaled.mT).mul_(hidden_before @ hidden_before.mT)
-        squared = gram.sum((1, 2)).clamp_min_(0)
+        gram, hidden_gram = scaled @ scaled.mT, hidden_before @ hidden_before.mT
+        squared = torch.linalg.vecdot(gram.flatten(1), hidden_gram.flatten(1))
     else:
         squared = (scaled.mT @ hidden_before).square_().sum((1, 2))
-    return squared.sqrt_().mul_(scale[:, 0, 0])
+    norm: Tensor = squared.clamp_min_(0).sqrt_().double().mul_(scale)
+    return norm

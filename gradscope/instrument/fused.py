@@ -5,6 +5,7 @@ graph: on nodes and not on tensors, because those run last, after any hook of th
 A call never refers to a node: nodes refer to the call, so that it dies with the graph.
 """
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 
@@ -16,6 +17,9 @@ from gradscope.cells.weights import LayerWeights, layer_weights
 from gradscope.instrument.graph import SavedGates, nodes_per_time, saved_gru_gates
 
 FUSED = (nn.RNN, nn.GRU, nn.LSTM)
+
+
+_ORDER = itertools.count()
 
 
 class Unrecordable(Exception):  # noqa: N818 - no error of the program: the training did what cannot be recorded
@@ -48,6 +52,14 @@ class Call:
         output: its output sequence.
         final: h_n, and c_n for an LSTM.
         arrived: called with this call whenever a backward pass reaches it.
+
+    Attributes:
+        module: the module that was called.
+        order: calls count up, over all modules.
+        shape: (time, batch, hidden).
+        dtype: what to compute in: the layer's own dtype, but never below float32.
+        device: where the layer computes.
+        saved_gates: what a GRU's forward pass saved, where it could be read.
     """
 
     def __init__(
@@ -62,12 +74,18 @@ class Call:
         self.module = module
         self._batch_axis = None if output.dim() == 2 else 0 if module.batch_first else 1
         self._inputs = inputs.detach()
-        self._output = output.detach()
+        self._output = self._by_time(output.detach())
+        time, batch, hidden = self._output.shape
+        self.shape = (time, batch, hidden)
+        self.dtype = torch.promote_types(output.dtype, torch.float32)
+        self.device = output.device
         self._initial = tuple(state.detach() for state in initial)
         used = (self._inputs, self._output, *self._initial, *module.parameters())
         self._versions = [(tensor, tensor._version) for tensor in used]
+        self.order = next(_ORDER)
         self._arrived = arrived
         self._direct: dict[int, Tensor] = {}
+        self._read = False
         self._per_time: list[tuple[Tensor | None, ...]] = []
         self.saved_gates: SavedGates | None = None
         self._hook(output, final)
@@ -76,7 +94,7 @@ class Call:
         for position, tensor in enumerate((output, *final)):
             if tensor.grad_fn is not None:
                 tensor.grad_fn.register_prehook(partial(self._receive, position, tensor.output_nr))
-        nodes = nodes_per_time(output, self._by_time(self._output).shape[0])
+        nodes = nodes_per_time(output, self.shape[0])
         if nodes is None:
             return
         for node in nodes:
@@ -86,15 +104,12 @@ class Call:
             self.saved_gates = saved_gru_gates(nodes)
 
     def _receive(self, position: int, output_number: int, gradients: tuple[Tensor | None, ...]) -> None:
+        if self._read:  # Another backward pass through the same graph.
+            self._direct, self._read = {}, False
         gradient = gradients[output_number]
         if gradient is not None:
             self._direct[position] = gradient
         self._arrived(self)
-
-    def forget_backward(self) -> None:
-        """Drop the gradients, so that another backward pass through the same graph starts anew."""
-        self._direct.clear()
-        self._per_time.clear()
 
     def check_unchanged(self) -> None:
         """Make sure that everything the forward pass saw still has the values that it saw.
@@ -113,61 +128,58 @@ class Call:
             return tensor.unsqueeze(1)
         return tensor.transpose(0, 1) if self._batch_axis == 0 else tensor
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype to compute in: the layer's own, but never below float32."""
-        return torch.promote_types(self._output.dtype, torch.float32)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the layer computes."""
-        return self._output.device
-
     def weights(self) -> LayerWeights:
         """Return the layer's weights in the computing dtype."""
         return layer_weights(self.module, self.dtype)
 
-    def inputs(self) -> Float[Tensor, "time batch input"]:
-        """Return x_t."""
-        return self._by_time(self._inputs).to(self.dtype)
+    def inputs(self, times: slice) -> Float[Tensor, "time batch input"]:
+        """Return x_t of some times."""
+        return self._by_time(self._inputs)[times].to(self.dtype)
 
-    def states(self) -> Float[Tensor, "time_and_first batch hidden"]:
-        """Return a copy of h_{-1}, h_0, .. h_{T-1}: the first row is the initial state."""
-        hidden = self._by_time(self._output)
-        states = hidden.new_empty((hidden.shape[0] + 1, *hidden.shape[1:]), dtype=self.dtype)
-        states[1:] = hidden
-        states[0] = self._initial_state(0)
-        return states
+    def hidden(self) -> Float[Tensor, "time batch hidden"]:
+        """Return h_t, in the layer's own dtype."""
+        return self._output
+
+    def first_hidden(self) -> Float[Tensor, "batch hidden"]:
+        """Return h_{-1}."""
+        return self._initial_state(0)
 
     def first_cell(self) -> Float[Tensor, "batch hidden"]:
         """Return c_{-1} of an LSTM."""
-        hidden = self._by_time(self._output)
-        return self._initial_state(1).to(self.dtype).expand_as(hidden[0])
+        return self._initial_state(1).to(self.dtype)
 
     def _initial_state(self, position: int) -> Tensor:
-        # (1, batch, hidden), or (1, hidden) for unbatched input: both broadcast over what they are copied into.
-        return self._initial[position][0] if self._initial else self._output.new_zeros(())
+        _, batch, hidden = self.shape
+        if not self._initial:
+            return self._output.new_zeros((batch, hidden))
+        return self._initial[position].reshape(batch, hidden)  # (1, batch, hidden), or (1, hidden) for unbatched input
 
-    def direct_gradient(self) -> Float[Tensor, "time batch hidden"]:
-        """Return e_t: what reached the output sequence itself, and h_n at the last time."""
-        shape = self._by_time(self._output).shape
-        direct = torch.zeros(shape, dtype=self.dtype, device=self._output.device)
+    def direct_gradient(self, times: slice) -> Float[Tensor, "time batch hidden"]:
+        """Return e_t of some times: what reached the output sequence itself, and h_n at the last time."""
+        last, batch, hidden = self.shape
         if 0 in self._direct:
-            direct += self._by_time(self._direct[0])
-        if 1 in self._direct:
-            direct[-1] += self._direct[1][0]
+            direct = self._by_time(self._direct[0])[times].to(self.dtype)
+        else:
+            direct = torch.zeros((times.stop - times.start, batch, hidden), dtype=self.dtype, device=self.device)
+        if 1 in self._direct and times.stop == last:
+            direct = direct.clone()
+            direct[-1] += self._direct[1].reshape(batch, hidden)
         return direct
 
     def direct_last_cell(self) -> Float[Tensor, "batch hidden"]:
         """Return what reached c_n of an LSTM directly."""
-        direct = torch.zeros_like(self.first_cell(), memory_format=torch.contiguous_format)
-        if 2 in self._direct:
-            direct += self._direct[2][0]
-        return direct
+        _, batch, hidden = self.shape
+        if 2 not in self._direct:
+            return torch.zeros((batch, hidden), dtype=self.dtype, device=self.device)
+        return self._direct[2].reshape(batch, hidden).to(self.dtype)
 
-    def total_gradient(self) -> Float[Tensor, "time batch hidden"] | None:
-        """Return a_t as the backward pass itself had it, or None where the graph has no node for each time."""
+    def gradients_per_time(self) -> list[Tensor] | None:
+        """Return a_t of each time as the backward pass itself had it, or None where no node stood for each time."""
         gradients = [gradient for (gradient, *_) in reversed(self._per_time) if gradient is not None]
-        if len(gradients) != self._by_time(self._output).shape[0]:
-            return None
-        return torch.stack(gradients).to(self.dtype)
+        return gradients if len(gradients) == self.shape[0] else None
+
+    def release(self) -> None:
+        """Let go of what would keep the graph alive; `direct_gradient` stays until another backward pass comes."""
+        self._per_time.clear()
+        self.saved_gates = None
+        self._read = True

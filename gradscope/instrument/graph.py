@@ -6,11 +6,11 @@ its forward pass computed. Where the graph looks different (cuDNN, another PyTor
 caller recomputes and sweeps instead, to the same numbers.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
-
-from gradscope.cells.gru import GRUTimes
 
 # Layout changes that PyTorch puts between the stack and the user: batch_first, unbatched input.
 _LAYOUT_NODES = {"TransposeBackward0", "TransposeBackward1", "SqueezeBackward1"}
@@ -31,9 +31,10 @@ SavedGates = list[tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
 def saved_gru_gates(nodes: list[Node]) -> SavedGates | None:
-    """Return (reset, update, candidate, candidate_recurrent) of each time, or None where the graph is not the known one.
+    """Return (reset, update, candidate, candidate_recurrent) of each time, or None where the graph is another one.
 
-    Must be called between the forward and the backward pass, which frees them.
+    Must be called between the forward and the backward pass, which frees them. The tensors come attached to the graph
+    below the output's own node: whoever keeps them keeps that graph.
     """
     if _saving_is_redirected():
         return None
@@ -43,23 +44,14 @@ def saved_gru_gates(nodes: list[Node]) -> SavedGates | None:
         return None
 
 
-def _gates_at(node: Node) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _gates_at(node: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # noqa: ANN401 - attributes differ by node
     # h_t = (h_{t-1} - n) * z + n,  n = tanh(from_input + m * r)
     (product, _), (candidate, _) = node.next_functions
     gated = candidate.next_functions[0][0].next_functions[1][0]
-    saved = (gated._saved_other, product._saved_other, candidate._saved_result, gated._saved_self)
-    # An output that is saved comes back attached to its node: kept so, it would keep the whole graph alive.
-    reset, update, candidate_value, recurrent = (tensor.detach() for tensor in saved)
-    return reset, update, candidate_value, recurrent
+    return gated._saved_other, product._saved_other, candidate._saved_result, gated._saved_self
 
 
 def _saving_is_redirected() -> bool:
     # Under activation checkpointing or save_on_cpu, reading a saved tensor would run the user's forward pass again or
     # copy it from elsewhere. PyTorch has no public way to ask.
     return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None
-
-
-def stack_gru_gates(saved: SavedGates) -> GRUTimes:
-    """Return the gates of all times as tensors (time, batch, hidden)."""
-    reset, update, candidate, recurrent = (torch.stack(part) for part in zip(*saved, strict=True))
-    return GRUTimes(reset, update, candidate, recurrent)

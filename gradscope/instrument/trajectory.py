@@ -22,7 +22,7 @@ class Trajectory:
         total_gradient: dL/dh_t by every path through time.
         direct_gradient: the part of it that enters at time t itself.
         weight_gradient_norm: Frobenius norm of time t's term in dL/dW_hh.
-        saturated: units whose nonlinearity is flat: |tanh| > 0.9, or a relu that is off.
+        saturation: share of the units whose nonlinearity is flat: |tanh| > 0.9, or a relu that is off.
         cell: c_t, for an LSTM.
         cell_gradient: dL/dc_t by every path, for an LSTM.
         gates: name to activation in (0, 1); empty for a plain RNN.
@@ -36,7 +36,7 @@ class Trajectory:
     total_gradient: Float[Tensor, "time batch hidden"]
     direct_gradient: Float[Tensor, "time batch hidden"]
     weight_gradient_norm: Float[Tensor, " time"]
-    saturated: Float[Tensor, " time"]
+    saturation: Float[Tensor, " time"]
     cell: Float[Tensor, "time batch hidden"] | None = None
     cell_gradient: Float[Tensor, "time batch hidden"] | None = None
     gates: Mapping[str, Float[Tensor, "time batch hidden"]] = field(default_factory=dict)

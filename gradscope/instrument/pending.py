@@ -1,0 +1,171 @@
+"""What has been recorded and not yet written. Tensors stay on their device until `tables` brings them over."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gradscope.instrument.parameters import CLIP_COLUMNS, PARAMETER_COLUMNS, ParameterRows
+from gradscope.instrument.summary import Summary
+from gradscope.runs import ColumnLike
+
+Columns = dict[str, ColumnLike]
+Values = list[Any] | np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class PassRecord:
+    """One pass through one layer; `hidden` and `total_gradient` only of the sequences kept unit by unit."""
+
+    layer: str
+    iteration: int
+    call: int
+    summary: Summary
+    hidden: Float[Tensor, "time sequence hidden"] | None = None
+    total_gradient: Float[Tensor, "time sequence hidden"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class IterationRecord:
+    """One iteration: what the user logged, and the parameters if it was recorded."""
+
+    iteration: int
+    scalars: Mapping[str, float | Tensor]
+    parameters: ParameterRows | None = None
+
+
+class Pending:
+    """Rows that wait for the next flush."""
+
+    def __init__(self) -> None:
+        self._passes: list[PassRecord] = []
+        self._iterations: list[IterationRecord] = []
+
+    def add_pass(self, record: PassRecord) -> None:
+        """Add one pass through one layer."""
+        self._passes.append(record)
+
+    def add_iteration(self, record: IterationRecord) -> None:
+        """Add one iteration, after its passes."""
+        self._iterations.append(record)
+
+    def __len__(self) -> int:
+        return len(self._iterations)
+
+    @torch.no_grad()
+    def tables(self) -> dict[str, Columns]:
+        """Return the columns of every table that has rows, and forget them."""
+        passes, iterations = self._passes, self._iterations
+        self._passes, self._iterations = [], []
+        tables = {
+            "timesteps": _join([_timesteps(record) for record in passes]),
+            "gates": _join([block for record in passes for block in _gates(record)]),
+            "states": _join([block for record in passes for block in _states(record)]),
+            "parameters": _join([_parameters(record) for record in iterations if record.parameters is not None]),
+        }
+        return {**{name: columns for name, columns in tables.items() if columns}, "iterations": _iterations(iterations)}
+
+
+def _join(blocks: list[dict[str, Values]]) -> Columns:
+    if not blocks:
+        return {}
+    joined: Columns = {}
+    for name, first in blocks[0].items():
+        if isinstance(first, np.ndarray):
+            joined[name] = np.concatenate([np.asarray(block[name]) for block in blocks])
+        else:
+            joined[name] = [value for block in blocks for value in block[name]]
+    return joined
+
+
+def _keys(record: PassRecord, rows: int) -> dict[str, Values]:
+    return {
+        "iteration": np.full(rows, record.iteration),
+        "layer": [record.layer] * rows,
+        "call": np.full(rows, record.call),
+    }
+
+
+def _host(tensor: Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.cpu().numpy()
+    return array
+
+
+def _timesteps(record: PassRecord) -> dict[str, Values]:
+    summary = record.summary
+    total = _host(summary.total_norm)
+    time = len(total)
+    low, high = np.quantile(total, (0.1, 0.9), axis=1)
+    missing = np.full(time, np.nan)
+    return {
+        **_keys(record, time),
+        "time": np.arange(time),
+        "hidden_norm": _host(summary.hidden_norm).mean(1),
+        "total_gradient_norm": total.mean(1),
+        "total_gradient_norm_q10": low,
+        "total_gradient_norm_q90": high,
+        "direct_gradient_norm": _host(summary.direct_norm).mean(1),
+        "weight_gradient_norm": _host(summary.weight_norm),
+        "cell_norm": missing if summary.cell_norm is None else _host(summary.cell_norm).mean(1),
+        "cell_gradient_norm": missing
+        if summary.cell_gradient_norm is None
+        else _host(summary.cell_gradient_norm).mean(1),
+        "saturation": _host(summary.saturation),
+        "nonfinite": _host(summary.nonfinite),
+        "sequence_norms": list(total),
+    }
+
+
+def _gates(record: PassRecord) -> Iterator[dict[str, Values]]:
+    for gate, shares in record.summary.gates.items():
+        mean, low, high = _host(shares).astype(np.float64)
+        time = len(mean)
+        yield {
+            **_keys(record, time),
+            "time": np.arange(time),
+            "gate": [gate] * time,
+            "mean": mean,
+            "low": low,
+            "high": high,
+        }
+
+
+def _states(record: PassRecord) -> Iterator[dict[str, Values]]:
+    if record.hidden is None or record.total_gradient is None:
+        return
+    hidden, gradient = _host(record.hidden), _host(record.total_gradient)
+    time, sequences = hidden.shape[:2]
+    for sequence in range(sequences):
+        yield {
+            **_keys(record, time),
+            "sequence": np.full(time, sequence),
+            "time": np.arange(time),
+            "hidden": list(hidden[:, sequence]),
+            "total_gradient": list(gradient[:, sequence]),
+        }
+
+
+def _parameters(record: IterationRecord) -> dict[str, Values]:
+    assert record.parameters is not None
+    names, columns = record.parameters.names, _host(record.parameters.columns)
+    return {
+        "iteration": np.full(len(names), record.iteration),
+        "parameter": names,
+        **{name: columns[:, position] for position, name in enumerate(PARAMETER_COLUMNS)},
+    }
+
+
+def _iterations(records: list[IterationRecord]) -> Columns:
+    rows = []
+    for record in records:
+        row: dict[str, float | None] = {"iteration": record.iteration}
+        row.update({name: float(value) for name, value in record.scalars.items()})
+        if record.parameters is not None:
+            row.update(zip(CLIP_COLUMNS, record.parameters.clip.tolist(), strict=True))
+        rows.append(row)
+    names = list(dict.fromkeys(name for row in rows for name in row)) or ["iteration"]
+    return {name: [row.get(name) for row in rows] for name in names}

@@ -1,0 +1,106 @@
+"""Where recordings go: pending rows, flushed now and then into the run folder."""
+
+import time
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from gradscope.instrument.pending import IterationRecord, PassRecord, Pending
+from gradscope.instrument.reconstruction import Rows
+from gradscope.instrument.summary import Summary
+from gradscope.runs import RunWriter
+
+FEW_SEQUENCES = 4
+STATE_BYTES = 256 * 2**20
+_FLUSH_SECONDS = 2.0
+_FLUSH_BYTES = 32 * 2**20
+_FLUSH_ITERATIONS = 10_000
+
+
+class Sink:
+    """Collects rows and writes them.
+
+    A flush comes after the first recorded iteration, so that even a short-lived process leaves something, then every
+    two seconds or 32 MB of states.
+
+    Args:
+        writer: the run folder, or None to keep nothing.
+        sequences: how many sequences are kept unit by unit; None for all.
+        state_bytes: budget for those, over the whole run.
+    """
+
+    def __init__(self, writer: RunWriter | None, sequences: int | None, state_bytes: int = STATE_BYTES) -> None:
+        self._writer = writer
+        self._sequences = sequences
+        self._bytes_left = state_bytes
+        self._budget = state_bytes
+        self._pending = Pending()
+        self._pending_bytes = 0
+        self._recorded = 0
+        self._dropped_from: int | None = None
+        self._next_flush = 0.0
+
+    def add_pass(
+        self, layer: str, iteration: int, call: int, summary: Summary, rows: Rows, scale: Tensor | None
+    ) -> None:
+        """Add one pass through one layer."""
+        if self._writer is None:
+            return
+        hidden = gradient = None
+        if self._affordable(rows, iteration):
+            chosen = slice(self._sequences)
+            hidden, gradient = rows.hidden[:, chosen].clone(), rows.total_gradient[:, chosen].clone()
+            if scale is not None:
+                gradient.div_(scale)
+        self._pending.add_pass(PassRecord(layer, iteration, call, summary, hidden, gradient))
+
+    def _affordable(self, rows: Rows, iteration: int) -> bool:
+        if self._sequences == 0 or self._dropped_from is not None:
+            return False
+        time_, batch, hidden = rows.hidden.shape
+        size = 2 * time_ * min(batch, self._sequences or batch) * hidden * rows.hidden.element_size()
+        if size > self._bytes_left:
+            self._dropped_from = iteration
+            return False
+        self._bytes_left -= size
+        self._pending_bytes += size
+        return True
+
+    def add_iteration(self, record: IterationRecord, *, recorded: bool) -> None:
+        """Add one iteration, and flush if it is time."""
+        if self._writer is None:
+            return
+        self._pending.add_iteration(record)
+        self._recorded += recorded
+        due = time.monotonic() >= self._next_flush or self._pending_bytes >= _FLUSH_BYTES
+        if due or len(self._pending) >= _FLUSH_ITERATIONS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        if self._writer is not None and len(self._pending):
+            self._writer.write(self._pending.tables())
+        self._pending_bytes = 0
+        self._next_flush = time.monotonic() + _FLUSH_SECONDS
+
+    def close(self, metadata: Mapping[str, object], *, complete: bool) -> None:
+        """Write what is left and, unless training broke off, mark the run as complete.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        if self._writer is None:
+            return
+        self.flush()
+        if complete:
+            self._writer.close({**metadata, "recorded": self._recorded, "dropped": self._dropped()})
+
+    def _dropped(self) -> dict[str, str]:
+        if self._dropped_from is None:
+            return {}
+        budget = f"{self._budget / 2**20:.0f} MB"
+        return {"states": f"not kept from iteration {self._dropped_from} on: the budget of {budget} was used up"}

@@ -1,0 +1,117 @@
+"""`watch`: the one call that a user's training loop needs."""
+
+import datetime
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+from gradscope import __version__
+from gradscope.errors import UsageError
+from gradscope.instrument.layers import LayerWatch, find_layers
+from gradscope.instrument.recorder import Recorder
+from gradscope.instrument.schedules import Schedule, as_schedule
+from gradscope.instrument.sink import FEW_SEQUENCES, Sink
+from gradscope.runs import RunWriter
+
+Keep = Literal["norms", "states", "full"]
+_SEQUENCES: dict[str, int | None] = {"norms": 0, "states": FEW_SEQUENCES, "full": None}
+
+
+def watch(
+    model: nn.Module,
+    optimizer: Optimizer | None = None,
+    *,
+    run: str | os.PathLike[str] | None = None,
+    schedule: Schedule | int | None = None,
+    keep: Keep = "states",
+    scaler: GradScaler | None = None,
+    metadata: Mapping[str, object] | None = None,
+    overwrite: bool = False,
+) -> Recorder:
+    """Watch how gradients travel back through time while `model` trains. The training itself stays bit-identical.
+
+        with gradscope.watch(model, optimizer, run="runs/demo") as recorder:
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = criterion(model(x), y)
+                loss.backward()
+                recorder.log(loss=loss)
+                optimizer.step()
+
+    Args:
+        model: holds at least one nn.RNN, nn.GRU or nn.LSTM.
+        optimizer: its `step` ends an iteration. Without one, call `recorder.end_iteration()`.
+        run: folder to write; None keeps only `recorder.latest`.
+        schedule: `Every(n)` or the number n, `At(iterations)`, or `Budget(fraction)`; None is `Budget(0.05)`, which
+            spaces recordings so that watching adds about 5 % to the training time.
+        keep: "norms" of all sequences; "states", also hidden states and total gradients unit by unit of the first 4
+            sequences; "full", of all sequences. States stop at 256 MB a run, and the metadata says so.
+        scaler: of mixed-precision training, so that gradients are reported unscaled.
+        metadata: anything that JSON can say, kept with the run.
+        overwrite: replace a run that is there already.
+
+    Returns:
+        The recorder; close it, or use it as a context manager.
+
+    Raises:
+        UsageError: an argument is wrong, or the model has nothing that can be watched.
+        RunError: the run folder exists already or cannot be written.
+    """
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"watch expects a torch.nn.Module as model, got {_named(model)}.")
+    if keep not in _SEQUENCES:
+        raise UsageError(f"keep expects one of {', '.join(_SEQUENCES)}, got {keep!r}.")
+    _check_optimizer(model, optimizer)
+    if scaler is not None and not isinstance(scaler, GradScaler):
+        raise UsageError(f"scaler expects a torch.amp.GradScaler, got {_named(scaler)}.")
+    layers, spacing = find_layers(model), as_schedule(schedule)
+    folder = None if run is None else Path(run)
+    described = _describe(model, layers, spacing, keep, metadata or {})
+    writer = None if folder is None else RunWriter(folder, described, overwrite=overwrite)
+    parameters = dict(model.named_parameters())
+    return Recorder(layers, parameters, optimizer, spacing, Sink(writer, _SEQUENCES[keep]), folder, scaler)
+
+
+def _check_optimizer(model: nn.Module, optimizer: object) -> None:
+    if optimizer is None:
+        return
+    if not isinstance(optimizer, Optimizer):
+        raise UsageError(f"watch expects a torch.optim.Optimizer as optimizer, got {_named(optimizer)}.")
+    own = {id(parameter) for parameter in model.parameters()}
+    if not any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"]):
+        raise UsageError(
+            f"The optimizer ({type(optimizer).__name__}) updates none of the parameters of {type(model).__name__}: it "
+            "belongs to another model. Pass the optimizer that was made from this model's parameters(), after any "
+            "conversion of the model that replaces them."
+        )
+
+
+def _named(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+
+
+def _describe(
+    model: nn.Module, layers: list[LayerWatch], schedule: Schedule, keep: str, metadata: Mapping[str, object]
+) -> dict[str, object]:
+    weight = next(layers[0].module.parameters())
+    return {
+        "gradscope": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "dtype": str(weight.dtype).removeprefix("torch."),
+        "device": str(weight.device),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "model": type(model).__name__,
+        "layers": {layer.name: layer.describe() for layer in layers},
+        "parameters": {name: list(parameter.shape) for name, parameter in model.named_parameters()},
+        "schedule": repr(schedule),
+        "keep": keep,
+        "user": dict(metadata),
+    }
