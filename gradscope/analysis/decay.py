@@ -30,7 +30,7 @@ class Decay:
         half_life: Times in which the gradient halves (or doubles, if the rate is above 0): ln 2 / |rate|.
         lags_used: First and last lag of the fit; None if there was nothing to fit.
         sequences: How many sequences the means are over.
-        zeros: How many norms are exactly 0.
+        zeros: How many norms are exactly 0 (those after a sequence's loss do not count).
         zero_share: (lag,) share of the sequences whose norm is exactly 0.
         first_zero_lag: Smallest lag at which some sequence's norm is exactly 0; None if there is none.
         all_zero_lag: Smallest lag from which on every norm is exactly 0; None if there is none.
@@ -69,6 +69,16 @@ class Decay:
     def lags(self) -> int:
         """How many lags were measured, 0 among them."""
         return len(self.share)
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the gradient ends in exact zeros at once, from a size that float numbers hold with ease.
+
+        Underflow wears a gradient away through ever smaller numbers; a dead relu or a detach() leaves none.
+        """
+        if self.all_zero_lag in {None, 0}:
+            return False
+        return self.all_zero_lag == (1 if self.lags_used is None else self.lags_used[1] + 1)
 
 
 @dataclass(frozen=True)

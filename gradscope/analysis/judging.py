@@ -19,8 +19,8 @@ class Verdict:
 
     Attributes:
         kind: "exploding" if the whole interval of the rate is above 0; "vanishing" if it is below 0 and less than 1 %
-            is left at the lag; "mixed" if the loss enters at several times, so that there is no lag to judge by;
-            else "marginal".
+            is left at the lag, or if every gradient is exactly 0 there; "mixed" if the loss enters at several times, so
+            that there is no lag to judge by; else "marginal".
         lag: The lag that was judged: the task's, or the longest one measured.
         share_at_lag: The share of the gradient at lag 0 that was measured at that lag; by the fitted law where that
             lag was not measured; NaN if there is neither.
@@ -56,11 +56,15 @@ def verdict(decay: Decay, lag: int | None = None, *, loss_times: int = 1) -> Ver
     kind: Kind = "marginal"
     if decay.rate_low * max(judged, 1) > _ROUNDING:
         kind = "exploding"
-    elif decay.rate_high < 0 and growth < HORIZON_SHARE:
+    elif (decay.rate_high < 0 and growth < HORIZON_SHARE) or _nothing_arrives(decay, judged):
         kind = "vanishing"
     needed = f"the {steps(judged)} that " + ("can be measured" if lag is None else "the task has to look back")
     parts = [_speed(decay), _arrival(decay, kind, needed, share, growth), _underflow(decay), _overflow(decay)]
     return Verdict(kind, judged, share, growth, " ".join(part for part in parts if part))
+
+
+def _nothing_arrives(decay: Decay, lag: int) -> bool:
+    return decay.all_zero_lag is not None and 0 < decay.all_zero_lag <= lag
 
 
 def _growth(decay: Decay, lag: int) -> float:
@@ -170,7 +174,8 @@ def _underflow(decay: Decay) -> str:
     if decay.zeros == 0 or decay.all_zero_lag == 0:
         return ""
     if decay.all_zero_lag is not None:
-        return f"From {steps(decay.all_zero_lag)} back on it is exactly 0 in every sequence: it has underflowed."
+        why = "it is cut off there, not worn away" if decay.cut_off else "it has underflowed"
+        return f"From {steps(decay.all_zero_lag)} back on it is exactly 0 in every sequence: {why}."
     worst = float(decay.zero_share.max())
     return f"It is exactly 0 in up to {percent(worst)} of the sequences, first {steps(decay.first_zero_lag or 0)} back."
 

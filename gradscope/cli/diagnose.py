@@ -1,0 +1,168 @@
+"""`gradscope diagnose`: what is wrong in a run, why, and what to try."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gradscope.diagnosis import Examination, Finding, LayerEvidence
+    from gradscope.runs import Run
+
+_SEVERITIES = ("info", "warning", "error")
+_STYLES = {"info": "cyan", "warning": "yellow", "error": "bold red"}
+
+
+@click.command(epilog="Example: gradscope diagnose runs/demo --fail-on error")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--fail-on", type=click.Choice(_SEVERITIES), help="Exit with 1 if a finding is at least this severe.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+@click.pass_context
+def command(ctx: click.Context, run: Path, fail_on: str | None, as_json: bool) -> None:
+    """Say what is wrong in the run folder RUN, with evidence and advice.
+
+    The run may still be written: what is judged is what has been flushed so far.
+    """
+    from gradscope.diagnosis import examine
+    from gradscope.runs import open_run
+
+    opened = open_run(run)
+    examination = examine(opened)
+    if as_json:
+        click.echo(json.dumps(_as_data(opened, examination), indent=2, allow_nan=False))
+    else:
+        _tell(opened, examination)
+    if fail_on is not None and any(_reaches(finding, fail_on) for finding in examination.findings):
+        ctx.exit(1)
+
+
+def _reaches(finding: "Finding", severity: str) -> bool:
+    return _SEVERITIES.index(finding.severity) >= _SEVERITIES.index(severity)
+
+
+def _tell(run: "Run", examination: "Examination") -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=100)
+    _tell_header(console, run)
+    for evidence in examination.layers:
+        _tell_layer(console, evidence)
+    for finding in examination.findings:
+        _tell_finding(console, finding)
+    console.print()
+    console.print(_summary(examination))
+
+
+def _tell_header(console: "Console", run: "Run") -> None:
+    from rich.text import Text
+
+    recorded = run.timesteps["iteration"].nunique()
+    state = "complete" if run.complete else "incomplete: still being written, or cut off"
+    console.print(Text(_plain(f"{run.path}"), style="bold"))
+    console.print(Text(f"{len(run.iterations):,} iterations, {recorded:,} with gradients recorded; {state}"))
+
+
+def _tell_layer(console: "Console", evidence: "LayerEvidence") -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    start, end = evidence.start_verdict, evidence.verdict
+    course = end.kind if start.kind == end.kind else f"{start.kind} at the start, {end.kind} at the end"
+    title = Text(_plain(evidence.layer), style="bold")
+    title.append(_plain(f"  {evidence.kind}  " if evidence.kind else "  "), style="dim")
+    title.append(course)
+    console.print()
+    console.print(title)
+    console.print(Padding(Text(_plain(end.reason)), (0, 0, 0, 2)))
+
+
+def _tell_finding(console: "Console", finding: "Finding") -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text(f"{finding.severity.upper()} ", style=_STYLES[finding.severity])
+    title.append(finding.code, style="bold")
+    title.append(_plain(f"  {finding.layer}" if finding.layer else "  whole run"), style="dim")
+    console.print()
+    console.print(title)
+    console.print(Padding(Text(_plain(finding.message)), (0, 0, 0, 2)))
+    advice = Table.grid(padding=(0, 1))
+    for text in finding.advice:
+        advice.add_row("  -", Text(text))
+    if finding.advice:
+        console.print(Padding(Text("Try:"), (0, 0, 0, 2)))
+        console.print(advice)
+
+
+def _summary(examination: "Examination") -> str:
+    counts = [
+        (severity, sum(finding.severity == severity for finding in examination.findings))
+        for severity in reversed(_SEVERITIES)
+    ]
+    said = [
+        f"{count} {severity}{'s' if count > 1 and severity != 'info' else ''}" for severity, count in counts if count
+    ]
+    return "Nothing wrong was found." if not said else f"Found: {', '.join(said)}."
+
+
+def _plain(text: str) -> str:
+    """Return the text without control characters: a run may come from anyone, and must not steer the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _as_data(run: "Run", examination: "Examination") -> dict[str, object]:
+    return {
+        "run": str(run.path),
+        "complete": run.complete,
+        "iterations": len(run.iterations),
+        "recorded": int(run.timesteps["iteration"].nunique()),
+        "layers": [_layer_data(evidence) for evidence in examination.layers],
+        "findings": [
+            {
+                "code": finding.code,
+                "severity": finding.severity,
+                "layer": finding.layer,
+                "message": finding.message,
+                "evidence": {name: _json_number(value) for name, value in finding.evidence.items()},
+                "advice": list(finding.advice),
+            }
+            for finding in examination.findings
+        ],
+    }
+
+
+def _layer_data(evidence: "LayerEvidence") -> dict[str, object]:
+    end, judged = evidence.end, evidence.verdict
+    numbers = {
+        "rate": end.rate,
+        "rate_low": end.rate_low,
+        "rate_high": end.rate_high,
+        "half_life": end.half_life,
+        "share_at_lag": judged.share_at_lag,
+        "start_rate": evidence.start.rate,
+    }
+    return {
+        "layer": evidence.layer,
+        "kind": evidence.kind,
+        "verdict": judged.kind,
+        "start_verdict": evidence.start_verdict.kind,
+        "lag": judged.lag,
+        "loss_times": evidence.loss_times,
+        "zeros": end.zeros,
+        **{name: _json_number(value) for name, value in numbers.items()},
+        "reason": judged.reason,
+    }
+
+
+def _json_number(value: float | str) -> float | str | None:
+    """Return a value that JSON has: null for NaN, "inf" and "-inf" as text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value

@@ -1,0 +1,38 @@
+"""Clipping fires nearly always: it is no guard any more but sets the size of every step."""
+
+from gradscope.analysis import clipping_statistics, number, percent
+from gradscope.diagnosis.clipped import late_recorded
+from gradscope.diagnosis.finding import Finding
+from gradscope.runs import Run
+
+_SHARE = 0.9
+
+
+def find_clip_always_on(run: Run) -> Finding | None:
+    """Return a finding if at least 90 % of the later half of the recorded iterations were clipped."""
+    late = late_recorded(run)
+    found = clipping_statistics(late)
+    if late.empty or found.clipped_share < _SHARE:
+        return None
+    return Finding(
+        code="clip-always-on",
+        severity="warning",
+        layer=None,
+        message=(
+            f"Clipping changed {percent(found.clipped_share)} of the last {found.recorded} recorded gradients and left "
+            f"{percent(found.coefficient.median)} of their norm in the median: it sets the size of every step, so the "
+            "learning rate is not what it says."
+        ),
+        evidence={
+            "clipped_share": found.clipped_share,
+            "recorded": found.recorded,
+            "median_coefficient": found.coefficient.median,
+            "median_norm": found.norm.median,
+            "norm_q90": found.norm.q90,
+        },
+        advice=(
+            f"As a guard against rare large gradients the threshold would be about {number(found.norm.q90)}, which "
+            "nine in ten gradients stay below; then the learning rate has to come down to where training is stable.",
+            "If this is wanted, say it by a normalised gradient or a smaller learning rate, and tune that one number.",
+        ),
+    )

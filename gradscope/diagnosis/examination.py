@@ -1,0 +1,79 @@
+"""All rules over a whole run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gradscope.diagnosis.clip_always_on import find_clip_always_on
+from gradscope.diagnosis.clip_bends_direction import find_clip_bends_direction
+from gradscope.diagnosis.evidence import LayerEvidence, layer_evidence
+from gradscope.diagnosis.exploding_gradient import find_exploding_gradient
+from gradscope.diagnosis.finding import SEVERITIES, Finding
+from gradscope.diagnosis.gradient_cut_off import find_gradient_cut_off
+from gradscope.diagnosis.gradient_underflow import find_gradient_underflow
+from gradscope.diagnosis.loss_at_many_times import find_loss_at_many_times
+from gradscope.diagnosis.non_finite import find_non_finite_norms, find_non_finite_values
+from gradscope.diagnosis.nothing_recorded import find_nothing_recorded
+from gradscope.diagnosis.vanishing_gradient import find_vanishing_gradient
+from gradscope.runs import Run
+
+LAYER_RULES: tuple[Callable[[LayerEvidence], Finding | None], ...] = (
+    find_non_finite_values,
+    find_exploding_gradient,
+    find_vanishing_gradient,
+    find_gradient_cut_off,
+    find_gradient_underflow,
+    find_loss_at_many_times,
+)
+
+RUN_RULES: tuple[Callable[[Run], Finding | None], ...] = (
+    find_nothing_recorded,
+    find_non_finite_norms,
+    find_clip_always_on,
+    find_clip_bends_direction,
+)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was looked at and what was found.
+
+    Attributes:
+        layers: One for each layer that was recorded, in the order of the model.
+        findings: The worst first.
+    """
+
+    layers: tuple[LayerEvidence, ...]
+    findings: tuple[Finding, ...]
+
+
+def examine(run: Run) -> Examination:
+    """Apply every rule to a run.
+
+    Args:
+        run: Complete or still being written.
+
+    Returns:
+        The evidence of each layer, and the findings.
+    """
+    layers = tuple(evidence for layer in run.layers if (evidence := layer_evidence(run, layer)) is not None)
+    candidates = [rule(run) for rule in RUN_RULES]
+    candidates += [rule(evidence) for evidence in layers for rule in LAYER_RULES]
+    findings = [finding for finding in candidates if finding is not None]
+    return Examination(layers, tuple(sorted(findings, key=lambda finding: _place(finding, run.layers))))
+
+
+def diagnose(run: Run) -> list[Finding]:
+    """Say what is wrong in a run.
+
+    Args:
+        run: Complete or still being written.
+
+    Returns:
+        The findings, the worst first, then in the order of the model's layers; empty if nothing is wrong.
+    """
+    return list(examine(run).findings)
+
+
+def _place(finding: Finding, layers: list[str]) -> tuple[int, int]:
+    layer = layers.index(finding.layer) if finding.layer in layers else -1
+    return -SEVERITIES.index(finding.severity), layer

@@ -1,0 +1,69 @@
+"""The gradient does not reach as far back as the task has to look."""
+
+import math
+
+from gradscope.diagnosis.evidence import LayerEvidence
+from gradscope.diagnosis.finding import Finding
+
+
+def find_vanishing_gradient(evidence: LayerEvidence) -> Finding | None:
+    """Return a finding if the layer's gradient vanishes at the end of the run; an error if the task's lag is known."""
+    found, decay = evidence.verdict, evidence.end
+    if found.kind != "vanishing":
+        return None
+    before = "it did so from the start" if evidence.start_verdict.kind == "vanishing" else "it did not at the start"
+    numbers: dict[str, float | int | str] = {
+        "rate": decay.rate,
+        "rate_low": decay.rate_low,
+        "rate_high": decay.rate_high,
+        "rate_at_start": evidence.start.rate,
+        "half_life": decay.half_life,
+        "lag": found.lag,
+        "share_at_lag": found.share_at_lag,
+        "sequences": decay.sequences,
+    }
+    if decay.horizon_lag is not None:
+        numbers["horizon_lag"] = decay.horizon_lag
+    return Finding(
+        code="vanishing-gradient",
+        severity="warning" if evidence.lag is None else "error",
+        layer=evidence.layer,
+        message=f"The gradient vanishes on its way back through time; {before}. {found.reason}",
+        evidence=numbers,
+        advice=_advice(evidence),
+    )
+
+
+def _advice(evidence: LayerEvidence) -> tuple[str, ...]:
+    advice = [_of_the_cell(evidence)]
+    if evidence.lag is None:
+        advice.append(
+            "Say how far back the task has to look with watch(metadata={'lag': ...}): here the whole length was assumed."
+        )
+    if evidence.end.horizon_lag is not None:
+        advice.append(f"Sequences cut to about {max(evidence.end.horizon_lag, 1)} time steps teach this layer as much.")
+    advice.append(
+        "Shorten the way: attention over all outputs, skip connections through time, or a loss at more times."
+    )
+    return tuple(advice)
+
+
+def _of_the_cell(evidence: LayerEvidence) -> str:
+    if evidence.kind == "lstm":
+        bias = _bias_that_keeps(evidence.verdict.lag)
+        return (
+            f"Start with a larger forget-gate bias: {bias:.1f} keeps a tenth of the cell's gradient over "
+            f"{evidence.verdict.lag} time steps. Set bias_ih or bias_hh, not both; chrono initialisation spreads it."
+        )
+    if evidence.kind == "gru":
+        bias = _bias_that_keeps(evidence.verdict.lag)
+        return f"Start with a larger update-gate bias: {bias:.1f} keeps a tenth over {evidence.verdict.lag} time steps."
+    if evidence.kind == "rnn_relu":
+        return "Start the recurrent weights as the identity, or use an LSTM or GRU with a forget bias of 1 or more."
+    return "Use an LSTM or GRU with a forget bias of 1 or more, or start the recurrent weights orthogonal."
+
+
+def _bias_that_keeps(lag: int) -> float:
+    """Return the gate bias at which sigmoid(bias) to the power lag is a tenth."""
+    kept = 0.1 ** (1 / max(lag, 1))
+    return math.log(kept / (1 - kept))
