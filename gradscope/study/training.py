@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradscope.errors import UsageError
+from gradscope.errors import RunError, UsageError
 from gradscope.instrument import Every, Recorder, watch
 from gradscope.study.choice import parse_choice
 from gradscope.study.network import build_network
@@ -46,6 +46,9 @@ def train_trial(trial: Trial, folder: Path) -> Outcome:
 
     Returns:
         How it ended, finished or diverged. It is for the caller to keep it, and to turn an exception into a failure.
+
+    Raises:
+        RunError: it could not be recorded.
     """
     task = _task(trial)
     network = build_network(trial, task)
@@ -57,9 +60,8 @@ def train_trial(trial: Trial, folder: Path) -> Outcome:
         "baseline_meaning": task.baseline_meaning,
     }
     began = time.perf_counter()
-    with warnings.catch_warnings():
-        # A recorder that cannot write warns and lets training go on. A trial without its recordings is worth nothing.
-        warnings.filterwarnings("error", category=UserWarning, module="gradscope")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         with watch(
             network,
             optimizer,
@@ -70,6 +72,10 @@ def train_trial(trial: Trial, folder: Path) -> Outcome:
             overwrite=True,
         ) as recorder:
             ended = _train(trial, task, network, optimizer, recorder)
+    # A recorder that fails warns and lets training go on; a trial without its recordings is worth nothing.
+    for warning in said:
+        if str(warning.message).startswith("gradscope"):
+            raise RunError(str(warning.message))
     return Outcome(
         trial=trial.id,
         settings=trial.settings,

@@ -2,6 +2,7 @@
 
 import torch
 
+from gradscope.runs import RunWriter
 from gradscope.study.attempt import attempt_trial, finished_outcome
 from gradscope.study.outcome import read_outcome
 
@@ -47,6 +48,20 @@ def test_a_run_that_cannot_be_recorded_is_failed(make_trial, tmp_path):
     assert outcome.status == "failed"
     assert outcome.reason.startswith("RunError: ")
     assert (tmp_path / "run" / "diary.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_recording_that_breaks_off_is_a_failure(make_trial, tmp_path, monkeypatch):
+    """The recorder lets training go on when the disk is full; a study must not take such a trial for finished."""
+
+    def full(self, tables):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunWriter, "write", full)
+
+    outcome = attempt_trial(make_trial(), tmp_path / "run")
+
+    assert outcome.status == "failed"
+    assert "No space left on device" in outcome.reason
 
 
 def test_the_process_keeps_its_number_of_threads(make_trial, tmp_path):
