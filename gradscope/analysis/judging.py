@@ -96,7 +96,7 @@ def _exp(exponent: float) -> float:
 
 def _mixed(loss_times: int) -> str:
     return (
-        f"The loss enters at {loss_times} times, so the gradient at each time is a sum over many lags: its course "
+        f"The loss enters at {steps(loss_times)}, so the gradient at each time is a sum over many lags: its course "
         "through time does not say how far back a single loss reaches, and nothing is judged from it."
     )
 
@@ -109,9 +109,16 @@ def _speed(decay: Decay) -> str:
     change = f"The gradient {_change(decay)}"
     if not math.isfinite(decay.rate_low):
         return f"{change}, measured on one short sequence, so how sure that is cannot be said."
-    interval = f"rate {decay.rate:+.3g}, 95 % interval {decay.rate_low:+.3g} to {decay.rate_high:+.3g}"
+    interval = "rate {}, 95 % interval {} to {}".format(*_to_the_digit(decay.rate, decay.rate_low, decay.rate_high))
     law = f"; it slows down on the way, as lag to the power {decay.exponent:.2f}" if _slows_down(decay) else ""
     return f"{change} ({interval}){law}."
+
+
+def _to_the_digit(rate: float, low: float, high: float) -> tuple[str, str, str]:
+    """Return the numbers with as many decimals as the interval gives a meaning to."""
+    half = (high - low) / 2
+    form = "+.3g" if half < 1e-6 else f"+.{max(2, 1 - math.floor(math.log10(half)))}f"
+    return format(rate, form), format(low, form), format(high, form)
 
 
 def _change(decay: Decay) -> str:
@@ -155,7 +162,7 @@ def _why_marginal(decay: Decay, share: float, growth: float) -> str:
         return "whether it shrinks or grows on the way cannot be told apart"
     if share < HORIZON_SHARE <= growth:
         return f"that is lost in the first time steps, the rate beyond them would leave {percent(growth)}"
-    return "enough to learn from"
+    return "enough to learn from" if math.isfinite(share) else "enough, were it finite"
 
 
 def _left(share: float, growth: float) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from gradscope.runs import Run
 
 _SEVERITIES = ("info", "warning", "error")
+_TELL_THE_VERDICT = {"vanishing-gradient", "exploding-gradient", "loss-at-many-times"}
 _STYLES = {"info": "cyan", "warning": "yellow", "error": "bold red"}
 
 
@@ -47,58 +50,64 @@ def _reaches(finding: "Finding", severity: str) -> bool:
 def _tell(run: "Run", examination: "Examination") -> None:
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=False)
+    # rich drops only the colours under NO_COLOR; without a colour system it drops bold and dim as well.
+    console = Console(highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto")
     if not console.is_terminal:
         console = Console(highlight=False, width=100)
-    _tell_header(console, run)
+    recorded = run.timesteps["iteration"].nunique()
+    state = "complete" if run.complete else "incomplete: still being written, or cut off"
+    _line(console, (str(run.path), "bold"))
+    _paragraph(console, f"{len(run.iterations):,} iterations, {recorded:,} with gradients recorded; {state}", indent="")
+    told = {finding.layer for finding in examination.findings if finding.code in _TELL_THE_VERDICT}
     for evidence in examination.layers:
-        _tell_layer(console, evidence)
+        _tell_layer(console, evidence, with_reason=evidence.layer not in told)
     for finding in examination.findings:
         _tell_finding(console, finding)
     console.print()
     console.print(_summary(examination))
 
 
-def _tell_header(console: "Console", run: "Run") -> None:
-    from rich.text import Text
-
-    recorded = run.timesteps["iteration"].nunique()
-    state = "complete" if run.complete else "incomplete: still being written, or cut off"
-    console.print(Text(_plain(f"{run.path}"), style="bold"))
-    console.print(Text(f"{len(run.iterations):,} iterations, {recorded:,} with gradients recorded; {state}"))
-
-
-def _tell_layer(console: "Console", evidence: "LayerEvidence") -> None:
-    from rich.padding import Padding
-    from rich.text import Text
-
+def _tell_layer(console: "Console", evidence: "LayerEvidence", *, with_reason: bool) -> None:
     start, end = evidence.start_verdict, evidence.verdict
     course = end.kind if start.kind == end.kind else f"{start.kind} at the start, {end.kind} at the end"
-    title = Text(_plain(evidence.layer), style="bold")
-    title.append(_plain(f"  {evidence.kind}  " if evidence.kind else "  "), style="dim")
-    title.append(course)
     console.print()
-    console.print(title)
-    console.print(Padding(Text(_plain(end.reason)), (0, 0, 0, 2)))
+    _line(console, (evidence.layer, "bold"), (evidence.kind, "dim"), (course, ""))
+    if with_reason:
+        _paragraph(console, end.reason)
 
 
 def _tell_finding(console: "Console", finding: "Finding") -> None:
-    from rich.padding import Padding
-    from rich.table import Table
+    console.print()
+    severity = (finding.severity.upper(), _STYLES[finding.severity])
+    _line(console, severity, (finding.code, "bold"), (finding.layer or "whole run", "dim"))
+    _paragraph(console, finding.message)
+    if finding.advice:
+        _paragraph(console, "Try:")
+    for advice in finding.advice:
+        _paragraph(console, advice, bullet="- ")
+
+
+def _line(console: "Console", *parts: tuple[str, str]) -> None:
     from rich.text import Text
 
-    title = Text(f"{finding.severity.upper()} ", style=_STYLES[finding.severity])
-    title.append(finding.code, style="bold")
-    title.append(_plain(f"  {finding.layer}" if finding.layer else "  whole run"), style="dim")
-    console.print()
-    console.print(title)
-    console.print(Padding(Text(_plain(finding.message)), (0, 0, 0, 2)))
-    advice = Table.grid(padding=(0, 1))
-    for text in finding.advice:
-        advice.add_row("  -", Text(text))
-    if finding.advice:
-        console.print(Padding(Text("Try:"), (0, 0, 0, 2)))
-        console.print(advice)
+    said = [Text(_plain(text), style=style) for text, style in parts if text]
+    console.print(Text("  ").join(said), soft_wrap=True)
+
+
+def _paragraph(console: "Console", text: str, *, indent: str = "  ", bullet: str = "") -> None:
+    from rich.text import Text
+
+    # Wrapped here, since rich fills every line with blanks up to the width.
+    hanging = indent + " " * len(bullet)
+    lines = textwrap.wrap(
+        _plain(text),
+        max(console.width, 40),
+        initial_indent=indent + bullet,
+        subsequent_indent=hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    console.print(Text("\n".join(lines)), soft_wrap=True)
 
 
 def _summary(examination: "Examination") -> str:

@@ -28,9 +28,9 @@ def find_clip_bends_direction(run: Run) -> Finding | None:
         severity="warning",
         layer=None,
         message=(
-            f"Clipping turns the gradient by {angle:.0f} degrees in the median (cosine {bent.median:.2f}) in the "
-            f"{percent(found.clipped_share)} of the later recorded iterations in which it fires: the step no longer "
-            "goes down the loss as steeply as its length says."
+            f"Clipping turns the gradient by {angle:.0f} degrees in the median (cosine {bent.median:.2f}) where it "
+            f"fires, in {percent(found.clipped_share)} of the last {found.recorded} recorded iterations: the step no "
+            "longer goes down the loss as steeply as its length says."
         ),
         evidence={
             "median_cosine": bent.median,

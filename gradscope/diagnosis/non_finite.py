@@ -70,9 +70,7 @@ def find_non_finite_norms(run: Run) -> Finding | None:
 
 def _is_bad(timesteps: pd.DataFrame) -> "pd.Series[bool]":
     counted = timesteps["nonfinite"] > 0
-    infinite = np.isinf(timesteps[["total_gradient_norm", "hidden_norm"]]).any(axis=1)
-    bad: pd.Series[bool] = counted | infinite
-    return bad
+    return counted | timesteps["total_gradient_norm"].abs().eq(np.inf) | timesteps["hidden_norm"].abs().eq(np.inf)
 
 
 def _first_tensor(first: pd.DataFrame, *, reverse: bool) -> tuple[str, int]:

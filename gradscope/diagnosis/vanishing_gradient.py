@@ -2,6 +2,7 @@
 
 import math
 
+from gradscope.analysis import HORIZON_SHARE
 from gradscope.diagnosis.evidence import LayerEvidence
 from gradscope.diagnosis.finding import Finding
 
@@ -9,7 +10,8 @@ from gradscope.diagnosis.finding import Finding
 def find_vanishing_gradient(evidence: LayerEvidence) -> Finding | None:
     """Return a finding if the layer's gradient vanishes at the end of the run; an error if the task's lag is known."""
     found, decay = evidence.verdict, evidence.end
-    if found.kind != "vanishing":
+    only_cut_off = decay.cut_off and not found.growth < HORIZON_SHARE
+    if found.kind != "vanishing" or only_cut_off:
         return None
     before = "it did so from the start" if evidence.start_verdict.kind == "vanishing" else "it did not at the start"
     numbers: dict[str, float | int | str] = {
@@ -38,7 +40,7 @@ def _advice(evidence: LayerEvidence) -> tuple[str, ...]:
     advice = [_of_the_cell(evidence)]
     if evidence.lag is None:
         advice.append(
-            "Say how far back the task has to look with watch(metadata={'lag': ...}): here the whole length was assumed."
+            "Say how far back the task has to look with watch(metadata={'lag': ...}): here the whole length is assumed."
         )
     if evidence.end.horizon_lag is not None:
         advice.append(f"Sequences cut to about {max(evidence.end.horizon_lag, 1)} time steps teach this layer as much.")

@@ -105,7 +105,7 @@ def test_losses_at_many_times_are_never_judged():
     """A sum over many lags is not a lag profile, however steep it looks."""
     found = _judge(exponential(-0.5, 60, 4), 50, loss_times=60)
     assert found.kind == "mixed"
-    assert "The loss enters at 60 times" in found.reason
+    assert "The loss enters at 60 time steps" in found.reason
 
 
 @pytest.mark.parametrize(
