@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gradscope.reporting.numbers import counted, half_life, half_life_interval, listed, share
+from gradscope.reporting.tables import JUDGED
 
 REACHED = 0.01
 """Share of the gradient at the task's lag from which it counts as having arrived: the horizon's own bound."""
 
-_VERDICTS = ("vanishing", "exploding", "marginal")
 _BEGAN = {"vanishing": "vanished", "exploding": "exploded", "marginal": "kept it"}
 _LEDE = {"vanishing": "vanishes on its way", "exploding": "explodes", "marginal": "still arrives"}
 
@@ -76,7 +76,7 @@ def answers(settings: pd.DataFrame) -> tuple[TaskAnswer, ...]:
 
 def _answer(task: str, rows: pd.DataFrame, clipping: str) -> TaskAnswer:
     reference = rows[rows["clipping"] == clipping]
-    judged = reference[reference["verdict"].isin(_VERDICTS)]
+    judged = reference[reference["verdict"].isin(JUDGED)]
     if judged.empty:
         return TaskAnswer(task, "No setting gave a verdict here: see why in the table.", ())
     statements = [
@@ -104,9 +104,9 @@ def _vanishing(rows: pd.DataFrame) -> Statement | None:
     if rows.empty:
         return None
     text = f"At most {share(float(rows['share_at_lag'].max()))} of the gradient is left {_at_lag(rows)}. "
-    dead = rows[rows["first_zero_lag"].notna()]
+    dead = rows[rows["all_zero_lag"].notna()]
     if len(dead):
-        names = listed([f"{_name(row)} from lag {row['first_zero_lag']:.0f} on" for _, row in dead.iterrows()])
+        names = listed([f"{_name(row)} from lag {row['all_zero_lag']:.0f} on" for _, row in dead.iterrows()])
         text += f"It is exactly 0 (underflow) for {names}. "
     return Statement("vanishing", "Vanishes", text + "Half-lives in times, with their 95 % intervals:", _by_cell(rows))
 
@@ -166,7 +166,7 @@ def _half_life(row: pd.Series) -> str:
 
 def _training(judged: pd.DataFrame) -> Statement | None:
     """Return how training moved the verdicts."""
-    known = judged[judged["start_verdict"].isin(_VERDICTS)]
+    known = judged[judged["start_verdict"].isin(JUDGED)]
     changed = known[known["start_verdict"] != known["verdict"]]
     if known.empty:
         return None

@@ -20,12 +20,25 @@ def number(value: float, digits: int = 3) -> str:
         return "∞" if value > 0 else "−∞"
     if value == 0:
         return "0"
-    exponent = math.floor(math.log10(abs(value)))
+    # The exponent after rounding: 0.9999 to three digits is 1.00.
+    exponent = int(f"{value:.{digits - 1}e}".split("e")[1])
     if not -4 < exponent < 5:
         return scientific(value)
     rounded = round(value, digits - 1 - exponent)
     text = f"{rounded:,.{max(0, digits - 1 - exponent)}f}".replace(",", "\u202f")
     return text.replace("-", "−")
+
+
+def tick(value: float) -> str:
+    """Return a number that labels an axis: as short as it can be.
+
+    Returns:
+        For instance `0.25`, `0.002`, `1 200`.
+    """
+    short = float(f"{value:.6g}")
+    if short and not -5 < math.floor(math.log10(abs(short))) < 6:
+        return scientific(short)
+    return f"{short:,.10f}".rstrip("0").rstrip(".").replace(",", "\u202f").replace("-", "−")
 
 
 def scientific(value: float) -> str:

@@ -53,7 +53,7 @@ def render(template: str, **values: Any) -> str:  # noqa: ANN401 - a template ta
             light=theme.LIGHT,
             dark=theme.DARK,
             zero_colour=theme.ZERO,
-            symbols={"": "", "aside": "", **SYMBOLS},
+            symbols=SYMBOLS,
             script=Markup(script),
             # The browser runs this one script and no other, whatever a run's metadata may smuggle in.
             script_hash=f"sha256-{digest}",

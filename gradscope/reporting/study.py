@@ -1,16 +1,17 @@
 """The page of a study: the answer in words, then everything that it rests on."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gradscope.reporting.answer import answers, by_task, reference_clipping
+from gradscope.reporting.facts import facts
 from gradscope.reporting.figures.heatmap import heatmap_plate
 from gradscope.reporting.figures.lags import lag_plate
 from gradscope.reporting.figures.losses import loss_plate
 from gradscope.reporting.glossary import GLOSSARY
-from gradscope.reporting.numbers import MISSING, counted, seconds
+from gradscope.reporting.numbers import counted
 from gradscope.reporting.page import check_target, render, write_page
 from gradscope.reporting.svg import SvgInliner
 from gradscope.reporting.tables import clipping_table, failure_table, glances, verdict_table
@@ -130,35 +131,3 @@ def _loss_plates(comparison: "Comparison", clipping: str, inliner: SvgInliner) -
 
 def _float(value: object) -> float:
     return float("nan") if value is None else float(str(value))
-
-
-_NAMES = {
-    "trials_total": "Trials",
-    "trials_reused": "Taken from disk",
-    "trials_failed": "Did not finish",
-    "seconds": "Wall time",
-}
-
-
-def facts(provenance: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Return how it was made, as names and values to read.
-
-    Args:
-        provenance: `Comparison.provenance`, or the metadata of a run.
-
-    Returns:
-        One pair a key, in its order.
-    """
-    return [
-        (_NAMES.get(key, key.replace("_", " ").capitalize()), _words(key, value)) for key, value in provenance.items()
-    ]
-
-
-def _words(key: str, value: Any) -> str:  # noqa: ANN401 - metadata holds anything
-    if isinstance(value, Mapping):
-        return "\n".join(f"{name}: {_words('', inner)}" for name, inner in value.items())
-    if isinstance(value, (list, tuple, set)):
-        return ", ".join(_words("", inner) for inner in value)
-    if key == "seconds" and isinstance(value, (int, float)):
-        return seconds(float(value))
-    return MISSING if value is None or value == "" else str(value)

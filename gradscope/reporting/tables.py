@@ -6,10 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from gradscope.reporting.numbers import MISSING, TIMES, counted, half_life, half_life_interval, number, share
+from gradscope.reporting.numbers import TIMES, counted, half_life, half_life_interval, number, share
 
 SYMBOLS = {"vanishing": "↓", "exploding": "↑", "marginal": "→", "mixed": "≈"}
 """One for each verdict, so that colour is never the only sign."""
+
+
+JUDGED = ("vanishing", "exploding", "marginal")
+"""The verdicts proper; any other says that there is nothing to judge."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Cell:
         kind: how it is drawn: "", "number", "verdict", "bar".
         extra: a second line, small.
         tone: the verdict that colours it; for a bar, its length in percent.
+        detail: what unfolds from it, for instance the reason of a verdict.
     """
 
     text: str
@@ -29,6 +34,7 @@ class Cell:
     kind: str = ""
     extra: str = ""
     tone: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,16 +52,28 @@ class Table:
     caption: str
 
 
-def verdict_cell(kind: object, reason: object = "") -> Cell:
-    """Return a verdict with its symbol and colour; a dash where there is none."""
-    if not isinstance(kind, str) or not kind:
-        return Cell(MISSING, sort="~", kind="verdict", extra=str(reason or ""))
-    return Cell(kind, sort=kind, kind="verdict", tone=kind)
+def verdict_cell(kind: str, reason: str = "") -> Cell:
+    """Return a verdict with its symbol and colour, its reason to unfold."""
+    return Cell(kind, sort=kind, kind="verdict", tone=kind, detail=reason)
 
 
 def number_cell(text: str, value: float, extra: str = "") -> Cell:
     """Return a number that sorts by its value; a missing one sorts last."""
     return Cell(text, sort=float("inf") if pd.isna(value) else float(value), kind="number", extra=extra)
+
+
+def underflow_cell(everywhere: float, somewhere: float) -> Cell:
+    """Return from which lag the gradient is exactly 0: in all sequences, else in some; NaN where it is in none."""
+    if pd.notna(everywhere):
+        return number_cell(f"lag {everywhere:.0f}", everywhere)
+    if pd.notna(somewhere):
+        return number_cell(f"lag {somewhere:.0f}", somewhere, "in some sequences")
+    return number_cell("none", somewhere)
+
+
+def growth_half_life(rate: float, words: str) -> str:
+    """Return a half-life in words, marked as a doubling time where the rate is above 0."""
+    return f"{TIMES}2 in {words}" if rate > 0 else words
 
 
 def verdict_table(settings: pd.DataFrame) -> Table:
@@ -76,7 +94,7 @@ def verdict_table(settings: pd.DataFrame) -> Table:
         ("At the end", "verdict over the last quarter of training"),
         ("Half-life", "times, at the end, with its 95 % interval; doubling time where it explodes"),
         ("Left at the task's lag", "share of the gradient at the end of training"),
-        ("Underflow", "lag from which the gradient is exactly 0"),
+        ("Underflow", "lag from which the gradient is exactly 0, in all sequences or in some"),
         ("Final loss", "mean of the last tenth; lowest and highest seed"),
         ("Loss / baseline", "below 1 it learnt more than the trivial answer"),
         ("Seeds", "finished trials"),
@@ -99,13 +117,11 @@ def _verdict_row(row: pd.Series) -> tuple[Cell, ...]:
         Cell(str(row["cell"])),
         Cell(str(row["initialisation"])),
         Cell(str(row["clipping"])),
-        verdict_cell(row["start_verdict"]),
-        verdict_cell(row["verdict"], row["reason"]),
-        number_cell((f"{TIMES}2 in " if growing else "") + half_life(row["half_life"]), half_life_sort, interval),
+        verdict_cell(row["start_verdict"], row["start_verdict_reason"]),
+        verdict_cell(row["verdict"], row["verdict_reason"]),
+        number_cell(growth_half_life(row["rate"], half_life(row["half_life"])), half_life_sort, interval),
         number_cell(share(row["share_at_lag"]), row["share_at_lag"], lag),
-        number_cell(
-            "none" if pd.isna(row["first_zero_lag"]) else f"lag {row['first_zero_lag']:.0f}", row["first_zero_lag"]
-        ),
+        underflow_cell(row["all_zero_lag"], row["first_zero_lag"]),
         number_cell(
             number(row["loss_final_mean"]),
             row["loss_final_mean"],
@@ -160,9 +176,7 @@ def _glance(task: str, rows: pd.DataFrame) -> Glance:
 
 
 def _glance_cell(row: pd.Series) -> Cell:
-    if not isinstance(row["verdict"], str) or not row["verdict"]:
-        return Cell("no verdict", kind="verdict", extra=str(row["reason"]))
-    text = f"{half_life(row['half_life'])}" if pd.notna(row["half_life"]) else row["verdict"]
+    text = row["verdict"] if row["verdict"] not in JUDGED or pd.isna(row["half_life"]) else half_life(row["half_life"])
     return Cell(text, kind="verdict", tone=row["verdict"], extra=share(row["share_at_lag"]))
 
 

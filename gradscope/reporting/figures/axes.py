@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradscope.reporting.numbers import number, power
+from gradscope.reporting.numbers import power, tick
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ def log_y(axes: "Axes", low: float, high: float) -> None:
         axes.set_yticks([10.0**exponent for exponent in exponents], [power_label(exponent) for exponent in exponents])
         return
     values = _round_values(low, high)
-    axes.set_yticks(values, [number(value, 2) for value in values])
+    axes.set_yticks(values, [tick(value) for value in values])
 
 
 def _round_values(low: float, high: float) -> list[float]:
@@ -58,7 +58,7 @@ def linear_ticks(axes: "Axes", most: int = 5, *, x: bool = True, y: bool = False
 
     if x:
         axes.xaxis.set_major_locator(MaxNLocator(most, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}".replace(",", "\u202f")))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
     if y:
         axes.yaxis.set_major_locator(MaxNLocator(most))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(float(f"{value:.6g}"), 3)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 FLOOR = 1e-9
 """Lowest share that is drawn: a millionth of a thousandth teaches nothing more, and 1e-38 would flatten all else."""
 
+CAPTION_OF_RUNS = (
+    "How much of the gradient is left so many times back, relative to lag 0, as a mean over sequences: a straight "
+    "falling line is exponential decay, and a line at 1 loses nothing. Solid at the end of training (the last "
+    "quarter of the recorded iterations), dashed at the start (the first quarter). The dotted level is 1 %, below "
+    "which nothing that matters arrives; the vertical line is the lag that the task needs, where the run says it. A "
+    "cross on the bottom edge marks the lag from which the gradient is exactly 0 (underflow)."
+)
 CAPTION = (
     "How much of the gradient is left so many times back, relative to lag 0: a straight falling line is exponential "
     "decay, and a line at 1 loses nothing. Lines: the median over seeds, solid at the end of training (its last "
@@ -29,7 +36,9 @@ CAPTION = (
 )
 
 
-def lag_plate(lags: pd.DataFrame, title: str, series: Sequence[str], lag: float, inliner: SvgInliner) -> Plate:
+def lag_plate(
+    lags: pd.DataFrame, title: str, series: Sequence[str], lag: float, inliner: SvgInliner, caption: str = CAPTION
+) -> Plate:
     """Draw one panel a cell or layer, one line an initialisation or run.
 
     Args:
@@ -38,6 +47,7 @@ def lag_plate(lags: pd.DataFrame, title: str, series: Sequence[str], lag: float,
         series: names of all lines on the page, so that colours agree between its figures.
         lag: the lag that the task needs; NaN if unknown.
         inliner: of the page.
+        caption: how to read it.
 
     Returns:
         The figure.
@@ -45,10 +55,10 @@ def lag_plate(lags: pd.DataFrame, title: str, series: Sequence[str], lag: float,
     present = [name for name in series if name in set(lags["series"])]
     high = _ceiling(lags)
     panels = [_panel(str(name), rows, series, lag, high, inliner) for name, rows in lags.groupby("panel", sort=False)]
-    keys = [Key(name, series.index(name)) for name in present]
+    keys = [Key(name, series.index(name)) for name in present] if len(series) > 1 else []
     return Plate(
         title=title,
-        caption=CAPTION,
+        caption=caption,
         panels=panels,
         keys=[*keys, Key("end of training", None), Key("start", None, dashed=True)],
         topic=title,
@@ -85,11 +95,11 @@ def _panel(name: str, rows: pd.DataFrame, series: Sequence[str], lag: float, hig
 
 
 def _mark_underflow(axes: "Axes", rows: pd.DataFrame, shown: Sequence[str], series: Sequence[str]) -> None:
-    """Set a cross on the bottom edge at the first lag where every sequence's gradient is exactly 0."""
+    """Set a cross on the bottom edge at the first lag where every sequence's gradient is exactly 0, in most seeds."""
     for line in shown:
         ended = rows[(rows["series"] == line) & (rows["phase"] == "end")]
         dead = ended.groupby("lag")["zero_share"].median()
-        first = dead.index[dead >= 0.5]
+        first = dead.index[dead == 1]
         if len(first):
             axes.plot(
                 [first[0]],

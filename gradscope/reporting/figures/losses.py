@@ -77,9 +77,13 @@ def binned_losses(losses: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 def _limits(losses: pd.Series, baseline: float) -> tuple[float, float]:
     """Return the ends of a logarithmic axis that shows the baseline, and does not chase a diverging loss upwards."""
     positive = losses[losses > 0]
-    anchor = baseline if np.isfinite(baseline) and baseline > 0 else float(positive.median()) if len(positive) else 1.0
-    high = min(float(positive.max()) if len(positive) else anchor, 20 * anchor)
-    low = max(float(positive.min()) if len(positive) else anchor, 1e-6 * anchor)
+    if positive.empty:
+        return 0.1, 10.0
+    low, high = float(positive.min()), float(positive.max())
+    if not (np.isfinite(baseline) and baseline > 0):
+        return low / 1.3, high * 1.3
+    anchor = baseline
+    low, high = max(low, 1e-6 * anchor), min(high, 20 * anchor)
     return min(low, anchor) / 1.3, max(high, anchor) * 1.3
 
 
@@ -95,8 +99,7 @@ def _panel(
     colours = {line: series.index(line) for line in shown}
     with panel_axes(180) as (figure, axes):
         log_y(axes, *limits)
-        clipped = rows.assign(loss=rows["loss"].clip(*limits))
-        median_lines(axes, clipped, "iteration", "loss", "series", colours)
+        median_lines(axes, rows, "iteration", "loss", "series", colours)
         if np.isfinite(baseline):
             axes.axhline(baseline, color=theme.INK, linewidth=0.9, linestyle=(0, (4, 2)))
         axes.set_xlim(0, None)

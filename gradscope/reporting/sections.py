@@ -1,0 +1,175 @@
+"""The sections of a run's page; one that has nothing to show is left out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from gradscope.diagnosis import Examination
+from gradscope.reporting.figures.heatmap import heatmap_plate
+from gradscope.reporting.figures.lags import CAPTION_OF_RUNS, lag_plate
+from gradscope.reporting.figures.losses import loss_plate
+from gradscope.reporting.figures.through_time import gate_plate, gradient_plate
+from gradscope.reporting.figures.trends import Trend, trend_panel
+from gradscope.reporting.panel import Key, Panel, Plate
+from gradscope.reporting.phases import in_phases, lag_table, newest_calls, recorded_layers, with_lag
+from gradscope.reporting.run_tables import layer_table
+from gradscope.reporting.svg import SvgInliner
+from gradscope.reporting.tables import Table
+from gradscope.runs import Run
+
+MOST_LAYERS = 12
+"""Layers that are drawn; the table names all of them."""
+_OWN_COLUMNS = {
+    "iteration",
+    "loss",
+    "gradient_norm",
+    "clipped_gradient_norm",
+    "clip_coefficient",
+    "clip_cosine",
+    "learning_rate",
+    "seconds",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of the page.
+
+    Attributes:
+        anchor: its id.
+        title: its heading.
+        text: a paragraph under it.
+        tables: then these tables,
+        plates: then these figures,
+        facts: then these (heading, names and values).
+    """
+
+    anchor: str
+    title: str
+    text: str = ""
+    tables: Sequence[Table] = field(default_factory=tuple)
+    plates: Sequence[Plate] = field(default_factory=tuple)
+    facts: Sequence[tuple[str, Sequence[tuple[str, str]]]] = field(default_factory=tuple)
+
+
+def gradient_section(
+    runs: Mapping[str, Run], examined: Mapping[str, Examination], inliner: SvgInliner
+) -> Iterator[Section]:
+    """Give the section about the gradient through time: how far it reaches in each layer, and how that changes.
+
+    Args:
+        runs: name -> run.
+        examined: run name -> what was found in it.
+        inliner: of the page.
+
+    Yields:
+        One section, none without recordings.
+    """
+    layers = list(dict.fromkeys(layer.layer for found in examined.values() for layer in found.layers))
+    if not layers:
+        return
+    hidden = len(layers) - MOST_LAYERS
+    text = f"The figures show the first {MOST_LAYERS} of {len(layers)} layers." if hidden > 0 else ""
+    plates = [*_lag_plates(examined, layers[:MOST_LAYERS], inliner), *_time_plates(runs, inliner)]
+    yield Section("gradient", "Gradient through time", text, tables=[layer_table(examined)], plates=plates)
+
+
+def _lag_plates(examined: Mapping[str, Examination], layers: Sequence[str], inliner: SvgInliner) -> Iterator[Plate]:
+    lags = lag_table(examined, layers)
+    if lags.empty:
+        return
+    wanted = {layer.lag for found in examined.values() for layer in found.layers} - {None}
+    lag = float(next(iter(wanted)) or 0) if len(wanted) == 1 else np.nan
+    yield lag_plate(lags, "Share of the gradient against lag", list(examined), lag, inliner, CAPTION_OF_RUNS)
+
+
+def _time_plates(runs: Mapping[str, Run], inliner: SvgInliner) -> Iterator[Plate]:
+    for name, run in runs.items():
+        layers = recorded_layers(run)[:MOST_LAYERS]
+        rows = {layer: newest_calls(run.timesteps, layer) for layer in layers}
+        if not rows:
+            continue
+        prefix = f"{name}: " if len(runs) > 1 else ""
+        phased = {layer: in_phases(run, layer, with_lag(table, layer)) for layer, table in rows.items()}
+        yield _headed(gradient_plate(phased, inliner), prefix)
+        turned = [layer for layer in layers if layer.endswith("_reverse")]
+        caption = "A layer that reads backwards has its loss at the bottom. " if turned else ""
+        yield _headed(heatmap_plate("Through training", rows, inliner, caption=caption), prefix)
+
+
+def _headed(plate: Plate, prefix: str) -> Plate:
+    return replace(plate, title=prefix + plate.title, topic="")
+
+
+def gates_section(runs: Mapping[str, Run], inliner: SvgInliner) -> Iterator[Section]:
+    """Give the section about gates.
+
+    Args:
+        runs: name -> run.
+        inliner: of the page.
+
+    Yields:
+        One section, none if no layer has gates.
+    """
+    plates = []
+    for name, run in runs.items():
+        seen = set(run.gates["layer"])
+        for layer in [layer for layer in recorded_layers(run) if layer in seen][:MOST_LAYERS]:
+            rows = in_phases(run, layer, newest_calls(run.gates, layer))
+            gates = [(str(gate), table) for gate, table in rows.groupby("gate", sort=False)]
+            title = f"{name}: {layer}" if len(runs) > 1 else layer
+            if gates:
+                plates.append(gate_plate(title, gates, inliner))
+    if plates:
+        yield Section("gates", "Gates", plates=plates)
+
+
+def loss_section(runs: Mapping[str, Run], inliner: SvgInliner) -> Iterator[Section]:
+    """Give the section about the loss and whatever else was logged.
+
+    Args:
+        runs: name -> run.
+        inliner: of the page.
+
+    Yields:
+        One section, none if nothing was logged.
+    """
+    parts = [
+        run.iterations[["iteration", "loss"]].dropna().assign(panel="loss", series=name, seed=0)
+        for name, run in runs.items()
+    ]
+    losses = pd.concat(parts, ignore_index=True)
+    losses = losses[np.isfinite(losses["loss"].to_numpy(float))]
+    plates = []
+    if len(losses):
+        plate = loss_plate(losses, "Loss", list(runs), np.nan, "", inliner)
+        caption = "As it was logged, averaged over short stretches."
+        plates.append(replace(plate, title="", caption=caption, topic="", keys=plate.keys if len(runs) > 1 else ()))
+    logged = _logged(runs, inliner)
+    if logged:
+        keys = line_keys(list(runs)) if len(runs) > 1 else []
+        plates.append(Plate("What else was logged", "", logged, keys))
+    if plates:
+        yield Section("loss", "Loss", plates=plates)
+
+
+def _logged(runs: Mapping[str, Run], inliner: SvgInliner) -> list[Panel]:
+    columns = dict.fromkeys(c for run in runs.values() for c in run.iterations.columns if c not in _OWN_COLUMNS)
+    panels = []
+    for column in columns:
+        parts = [
+            run.iterations[["iteration", column]].dropna().rename(columns={column: "value"}).assign(line=name)
+            for name, run in runs.items()
+            if column in run.iterations and pd.api.types.is_numeric_dtype(run.iterations[column])
+        ]
+        if parts:
+            trend = Trend(str(column), pd.concat(parts), list(runs), str(column), logarithmic=False)
+            panels.append(trend_panel(trend, inliner))
+    return [panel for panel in panels if panel is not None]
+
+
+def line_keys(names: Sequence[str]) -> list[Key]:
+    """Return the legend of lines without markers, coloured by their place."""
+    return [Key(name, index, marked=False) for index, name in enumerate(names)]
