@@ -37,7 +37,8 @@ def tick(value: float) -> str:
     """
     short = float(f"{value:.6g}")
     if short and not -5 < math.floor(math.log10(abs(short))) < 6:
-        return scientific(short)
+        mantissa, exponent = f"{short:.3e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.')}×10{power(int(exponent))}".replace("-", "−")
     return f"{short:,.10f}".rstrip("0").rstrip(".").replace(",", "\u202f").replace("-", "−")
 
 

@@ -72,11 +72,7 @@ def _document(runs: Mapping[str, Run]) -> str:
         subtitle=_subtitle(runs),
         sections=[("answer", "Findings"), *((s.anchor, s.title) for s in body), ("words", "Words")],
         remarks=_remarks(runs),
-        lede=[
-            f"{name}: {words}" if several else words
-            for name, found in examined.items()
-            if _has(runs[name]) and (words := summary(found.findings))
-        ],
+        ledes=[(name if several else "", summary(examined[name].findings)) for name, run in runs.items() if _has(run)],
         findings=[
             told(finding, name if several else "") for name, found in examined.items() for finding in found.findings
         ],

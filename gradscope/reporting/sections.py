@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from gradscope.diagnosis import Examination
+from gradscope.diagnosis import Examination, LayerEvidence
 from gradscope.reporting.figures.heatmap import heatmap_plate
 from gradscope.reporting.figures.lags import CAPTION_OF_RUNS, lag_plate
 from gradscope.reporting.figures.losses import loss_plate
@@ -72,7 +72,7 @@ def gradient_section(
         return
     hidden = len(layers) - MOST_LAYERS
     text = f"The figures show the first {MOST_LAYERS} of {len(layers)} layers." if hidden > 0 else ""
-    plates = [*_lag_plates(examined, layers[:MOST_LAYERS], inliner), *_time_plates(runs, inliner)]
+    plates = [*_lag_plates(examined, layers[:MOST_LAYERS], inliner), *_time_plates(runs, examined, inliner)]
     yield Section("gradient", "Gradient through time", text, tables=[layer_table(examined)], plates=plates)
 
 
@@ -85,7 +85,7 @@ def _lag_plates(examined: Mapping[str, Examination], layers: Sequence[str], inli
     yield lag_plate(lags, "Share of the gradient against lag", list(examined), lag, inliner, CAPTION_OF_RUNS)
 
 
-def _time_plates(runs: Mapping[str, Run], inliner: SvgInliner) -> Iterator[Plate]:
+def _time_plates(runs: Mapping[str, Run], examined: Mapping[str, Examination], inliner: SvgInliner) -> Iterator[Plate]:
     for name, run in runs.items():
         layers = recorded_layers(run)[:MOST_LAYERS]
         rows = {layer: newest_calls(run.timesteps, layer) for layer in layers}
@@ -94,9 +94,15 @@ def _time_plates(runs: Mapping[str, Run], inliner: SvgInliner) -> Iterator[Plate
         prefix = f"{name}: " if len(runs) > 1 else ""
         phased = {layer: in_phases(run, layer, with_lag(table, layer)) for layer, table in rows.items()}
         yield _headed(gradient_plate(phased, inliner), prefix)
-        turned = [layer for layer in layers if layer.endswith("_reverse")]
-        caption = "A layer that reads backwards has its loss at the bottom. " if turned else ""
-        yield _headed(heatmap_plate("Through training", rows, inliner, caption=caption), prefix)
+        where = {layer.layer: words for layer in examined[name].layers if (words := _where(layer))}
+        yield _headed(heatmap_plate("Through training", rows, inliner, where=where), prefix)
+
+
+def _where(layer: LayerEvidence) -> str:
+    """Return where the loss enters a layer, empty if it does so at the last time alone."""
+    if layer.loss_times > 1:
+        return f"the loss enters at {layer.loss_times} times"
+    return "the loss is at the bottom" if layer.layer.endswith("_reverse") else ""
 
 
 def _headed(plate: Plate, prefix: str) -> Plate:
@@ -145,8 +151,11 @@ def loss_section(runs: Mapping[str, Run], inliner: SvgInliner) -> Iterator[Secti
     plates = []
     if len(losses):
         plate = loss_plate(losses, "Loss", list(runs), np.nan, "", inliner)
+        panels = [replace(panel, title="") for panel in plate.panels]
         caption = "As it was logged, averaged over short stretches."
-        plates.append(replace(plate, title="", caption=caption, topic="", keys=plate.keys if len(runs) > 1 else ()))
+        plates.append(
+            replace(plate, title="", caption=caption, topic="", panels=panels, keys=plate.keys if len(runs) > 1 else ())
+        )
     logged = _logged(runs, inliner)
     if logged:
         keys = line_keys(list(runs)) if len(runs) > 1 else []

@@ -1,5 +1,6 @@
 """The study's numbers as rows of words: what the verdict tables of the page hold."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -58,15 +59,20 @@ def verdict_cell(kind: str, reason: str = "") -> Cell:
 
 
 def number_cell(text: str, value: float, extra: str = "") -> Cell:
-    """Return a number that sorts by its value; a missing one sorts last."""
-    return Cell(text, sort=float("inf") if pd.isna(value) else float(value), kind="number", extra=extra)
+    """Return a number that sorts by its value, a missing one last; a second line that repeats it is left out."""
+    return Cell(
+        text,
+        sort=math.inf if math.isnan(value) else float(value),
+        kind="number",
+        extra="" if text.endswith(extra) else extra,
+    )
 
 
 def underflow_cell(everywhere: float, somewhere: float) -> Cell:
     """Return from which lag the gradient is exactly 0: in all sequences, else in some; NaN where it is in none."""
-    if pd.notna(everywhere):
+    if not math.isnan(everywhere):
         return number_cell(f"lag {everywhere:.0f}", everywhere)
-    if pd.notna(somewhere):
+    if not math.isnan(somewhere):
         return number_cell(f"lag {somewhere:.0f}", somewhere, "in some sequences")
     return number_cell("none", somewhere)
 

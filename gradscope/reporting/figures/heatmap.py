@@ -24,13 +24,19 @@ _MAP = "viridis"
 
 CAPTION = (
     "Norm of the total gradient at each time of the sequence (up) and iteration (right), on one logarithmic colour "
-    "scale for all panels. The loss is at the top, so an even column means that the gradient reaches the first "
+    "scale for all panels. Where the loss is at the top, an even column means that the gradient reaches the first "
     "times undiminished, and a column that darkens downwards means that it vanishes on its way back. "
 )
 
 
 def heatmap_plate(
-    title: str, tables: Mapping[str, pd.DataFrame], inliner: SvgInliner, *, caption: str = "", topic: str = ""
+    title: str,
+    tables: Mapping[str, pd.DataFrame],
+    inliner: SvgInliner,
+    *,
+    caption: str = "",
+    topic: str = "",
+    where: Mapping[str, str] | None = None,
 ) -> Plate:
     """Draw one panel for each table, on one colour scale.
 
@@ -40,13 +46,15 @@ def heatmap_plate(
         inliner: of the page.
         caption: what to add to the general caption.
         topic: the task that the figure is about.
+        where: panel title -> where the loss enters, in words; at the top if it is not among them.
 
     Returns:
         The figure.
     """
     norms = np.concatenate([table["total_gradient_norm"].to_numpy(float) for table in tables.values()])
     low, high = _limits(norms)
-    panels = [_panel(name, table, low, high, inliner) for name, table in tables.items()]
+    places = dict.fromkeys(tables, "the loss is at the top") | dict(where or {})
+    panels = [_panel(name, table, low, high, inliner, places[name]) for name, table in tables.items()]
     return Plate(
         title=title,
         caption=CAPTION + caption,
@@ -66,7 +74,7 @@ def _limits(norms: "NDArray[np.float64]") -> tuple[float, float]:
     return (low, high) if low < high else (high / 10, high)
 
 
-def _panel(name: str, table: pd.DataFrame, low: float, high: float, inliner: SvgInliner) -> Panel:
+def _panel(name: str, table: pd.DataFrame, low: float, high: float, inliner: SvgInliner, where: str) -> Panel:
     if table.empty:
         raise ValueError(f"panel {name!r} has no rows; leave it out")
     grid = table.pivot_table(index="time", columns="iteration", values="total_gradient_norm", dropna=False)
@@ -86,7 +94,7 @@ def _panel(name: str, table: pd.DataFrame, low: float, high: float, inliner: Svg
         axes.set_xlabel("iteration")
         linear_ticks(axes)
         _time_ticks(axes, times[-1])
-        y_title(axes, "time (the loss is at the top)")
+        y_title(axes, f"time ({where})")
         svg = inliner.inline(figure, _label(name, grid))
     return Panel(name, svg, note="" if len(iterations) > 1 else "Only one iteration was recorded.")
 
