@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradscope.analysis import clipping_statistics
@@ -14,6 +14,7 @@ def _table(norm, coefficient, cosine=None):
     return pd.DataFrame({"gradient_norm": norm, "clip_coefficient": coefficient, "clip_cosine": cosine}, dtype=float)
 
 
+@settings(deadline=None)
 @given(norms=st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60), threshold=st.floats(1e-2, 1e2))
 def test_norm_clipping_is_counted_exactly(norms, threshold):
     """The share clipped is the share of norms above the threshold, the coefficient threshold over norm."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradscope.analysis import fit_decay, underflow_floor
@@ -11,6 +11,7 @@ from tests.planted import exponential
 FLOOR = underflow_floor("float32")
 
 
+@settings(deadline=None)
 @given(
     rate=st.floats(-0.6, 0.6),
     times=st.integers(2, 130),
@@ -30,6 +31,7 @@ def test_an_exact_exponential_gives_its_rate(rate, times, sequences, scale, seed
     assert (decay.zeros, decay.nonfinite, decay.sequences, decay.lags) == (0, 0, sequences, times)
 
 
+@settings(deadline=None)
 @given(rate=st.floats(-0.5, 0.5), times=st.integers(20, 80), sequences=st.integers(2, 30), seed=st.integers(0, 10**6))
 def test_the_interval_surrounds_the_rate(rate, times, sequences, seed):
     """The rate lies inside its own interval, and the same seed gives the same interval."""
@@ -83,6 +85,7 @@ def test_one_sequence_has_an_interval_from_its_stretches_or_none():
     assert (short.rate_low, short.rate_high) == (-np.inf, np.inf)
 
 
+@settings(deadline=None)
 @given(exponent=st.floats(-4, -0.5), times=st.integers(30, 200), seed=st.integers(0, 100))
 def test_a_power_law_is_told_from_an_exponential(exponent, times, seed):
     """Exact power laws are called so in every resample, with their exponent; exact exponentials likewise."""
@@ -113,6 +116,7 @@ def test_a_constant_neither_grows_nor_shrinks():
     assert (decay.law, decay.horizon_lag) == ("exponential", None)
 
 
+@settings(deadline=None)
 @given(rate=st.floats(-9.0, -1.2), seed=st.integers(0, 100))
 def test_underflow_is_counted_and_kept_out_of_the_fit(rate, seed):
     """Norms that were rounded to float32 down to exactly 0 still give the rate of those above the floor."""
@@ -181,6 +185,7 @@ def test_a_sequence_that_is_never_finite_does_not_hide_the_others():
     np.testing.assert_allclose(decay.rate, -0.3, atol=1e-9)
 
 
+@settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=8), rate=st.floats(-0.5, 0.5))
 def test_packed_sequences_are_counted_back_from_their_own_ends(lengths, rate):
     """Sequences that end early do not blur the rate, and their missing times are neither zeros nor not finite."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradscope.analysis import fit_decay, underflow_floor, verdict
@@ -15,6 +15,7 @@ def _judge(norms, lag=None, **given):
     return verdict(fit_decay(norms, floor=FLOOR, resamples=200), lag, **given)
 
 
+@settings(deadline=None)
 @given(rate=st.floats(-1.0, 1.0), lag=st.integers(1, 200), times=st.integers(5, 60))
 def test_an_exact_decay_is_judged_by_the_rule(rate, lag, times):
     """Above 0 explodes, less than 1 % left at the lag vanishes, the rest is marginal, for any lag."""
@@ -125,6 +126,7 @@ def test_where_nothing_can_be_judged_the_reason_says_why(norms, said):
     assert said in found.reason
 
 
+@settings(deadline=None)
 @given(
     norms=st.integers(0, 10**6).map(
         lambda seed: np.random.default_rng(seed).choice(

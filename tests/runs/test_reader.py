@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -70,6 +70,7 @@ def test_logged_columns_may_appear_late_and_change_their_kind(tmp_path):
     assert frame["phase"].fillna("none").to_list() == ["none", "2", "warm", "none"]
 
 
+@settings(deadline=None)
 @given(norms=arrays(np.float64, st.tuples(st.integers(1, 7), st.integers(1, 5)), elements=st.floats(allow_nan=True)))
 def test_norms_of_sequences_come_back_exactly(tmp_path_factory, norms):
     """Any float64, the not-finite ones among them, survives the way through the folder."""
