@@ -1,5 +1,6 @@
 """The answer of a study in words, each number taken from its tables."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -11,7 +12,12 @@ REACHED = 0.01
 """Share of the gradient at the task's lag from which it counts as having arrived: the horizon's own bound."""
 
 _BEGAN = {"vanishing": "vanished", "exploding": "exploded", "marginal": "kept it"}
-_LEDE = {"vanishing": "vanishes on its way", "exploding": "explodes", "marginal": "still arrives"}
+_LEDE = {
+    "vanishing": "vanishes on its way",
+    "exploding": "explodes",
+    "marginal": "still arrives",
+    "unclear": "is on the border",
+}
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,12 @@ def _answer(task: str, rows: pd.DataFrame, clipping: str) -> TaskAnswer:
     judged = reference[reference["verdict"].isin(JUDGED)]
     if judged.empty:
         return TaskAnswer(task, "No setting gave a verdict here: see why in the table.", ())
-    statements = [
-        _vanishing(judged[judged["verdict"] == "vanishing"]),
-        _exploding(judged[judged["verdict"] == "exploding"]),
-        _keeping(judged[judged["verdict"] == "marginal"]),
+    # Marginal is what the fitted rate leaves open; only what was measured says whether the gradient arrives.
+    arrives = (judged["verdict"] != "marginal") | (judged["share_at_lag"] >= REACHED)
+    judged = judged.assign(outcome=judged["verdict"].where(arrives, "unclear"))
+    groups = {str(outcome): group for outcome, group in judged.groupby("outcome")}
+    statements: list[Statement | None] = [tell(groups[outcome]) for outcome, tell in _STATEMENTS.items() if outcome in groups]
+    statements += [
         _without_verdict(reference[~reference.index.isin(judged.index)]),
         _training(judged),
         _loss(judged),
@@ -94,43 +102,48 @@ def _answer(task: str, rows: pd.DataFrame, clipping: str) -> TaskAnswer:
 def _lede(judged: pd.DataFrame, clipping: str) -> str:
     lag = judged["lag"].max()
     need = f"The task needs the gradient to reach {lag:.0f} times back. " if pd.notna(lag) else ""
-    counts = judged["verdict"].value_counts()
-    words = [f"{phrase} in {counts[kind]}" for kind, phrase in _LEDE.items() if kind in counts]
+    counts = judged["outcome"].value_counts()
+    words = [f"{phrase} in {counts[outcome]}" for outcome, phrase in _LEDE.items() if outcome in counts]
     which = "without clipping" if clipping == "none" else f"with clipping {clipping}"
     return f"{need}At the end of training, of {counted(len(judged), 'setting')} {which}, it {listed(words)}."
 
 
-def _vanishing(rows: pd.DataFrame) -> Statement | None:
-    if rows.empty:
-        return None
+def _vanishing(rows: pd.DataFrame) -> Statement:
     text = f"At most {share(float(rows['share_at_lag'].max()))} of the gradient is left {_at_lag(rows)}. "
     dead = rows[rows["all_zero_lag"].notna()]
     if len(dead):
         names = listed([f"{_name(row)} from lag {row['all_zero_lag']:.0f} on" for _, row in dead.iterrows()])
         text += f"It is exactly 0 (underflow) for {names}. "
-    return Statement("vanishing", "Vanishes", text + "Half-lives in times, with their 95 % intervals:", _by_cell(rows))
+    return Statement("vanishing", "Vanishes", text + _HALF_LIVES, _by_cell(rows))
 
 
-def _exploding(rows: pd.DataFrame) -> Statement | None:
-    if rows.empty:
-        return None
+def _exploding(rows: pd.DataFrame) -> Statement:
     most = float(rows["share_at_lag"].max())
+    known = f"Up to {share(most)} of the gradient at lag 0 arrives {_at_lag(rows)}. " if pd.notna(most) else ""
+    return Statement("exploding", "Explodes", f"{known}Doubling times, with their 95 % intervals:", _by_cell(rows))
+
+
+def _keeping(rows: pd.DataFrame) -> Statement:
+    low = share(float(rows["share_at_lag"].min()))
+    text = f"At least {low} of the gradient arrives {_at_lag(rows)}. {_HALF_LIVES}"
+    return Statement("marginal", "Keeps it", text, _by_cell(rows))
+
+
+def _unclear(rows: pd.DataFrame) -> Statement:
     text = (
-        f"Up to {share(most)} of the gradient at lag 0 arrives {_at_lag(rows)}. Doubling times, with their intervals:"
+        f"Marginal by the rule, since the fitted decay would leave more than 1 % {_at_lag(rows)} or its interval is "
+        f"too wide, yet less than that was measured there. {_HALF_LIVES}"
     )
-    return Statement("exploding", "Explodes", text, _by_cell(rows))
+    return Statement("marginal", "Unclear", text, _by_cell(rows))
 
 
-def _keeping(rows: pd.DataFrame) -> Statement | None:
-    if rows.empty:
-        return None
-    low = float(rows["share_at_lag"].min())
-    if low >= REACHED:
-        text = f"At least {share(low)} of the gradient arrives {_at_lag(rows)}."
-    else:
-        unclear = listed([_name(row) for _, row in rows[rows["share_at_lag"] < REACHED].iterrows()])
-        text = f"Marginal, yet less than 1 % arrives {_at_lag(rows)} for {unclear}: the fitted rate does not settle it."
-    return Statement("marginal", "Keeps it", f"{text} Half-lives in times, with their 95 % intervals:", _by_cell(rows))
+_HALF_LIVES = "Half-lives in times, with their 95 % intervals:"
+_STATEMENTS: dict[str, Callable[[pd.DataFrame], Statement]] = {
+    "vanishing": _vanishing,
+    "exploding": _exploding,
+    "marginal": _keeping,
+    "unclear": _unclear,
+}
 
 
 def _without_verdict(rows: pd.DataFrame) -> Statement | None:

@@ -16,7 +16,9 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "half-life",
         "The number of times after which half of the gradient is left, from a straight line fitted to its logarithm "
-        "against lag. Where the gradient grows it is the number of times after which it has doubled.",
+        "against lag. Where the gradient grows it is the number of times after which it has doubled. The first lags "
+        "are left out of the fit: a fast drop close to the loss, then a slow decay, shows as a long half-life and a "
+        "small share.",
     ),
     (
         "interval",

@@ -8,7 +8,7 @@ import pandas as pd
 
 from gradscope.diagnosis import Examination, LayerEvidence
 from gradscope.reporting.figures.heatmap import heatmap_plate
-from gradscope.reporting.figures.lags import CAPTION_OF_RUNS, lag_plate
+from gradscope.reporting.figures.lags import CAPTION_OF_RUNS, Frame, ceiling, lag_plate
 from gradscope.reporting.figures.losses import loss_plate
 from gradscope.reporting.figures.through_time import gate_plate, gradient_plate
 from gradscope.reporting.figures.trends import Trend, trend_panel
@@ -82,7 +82,8 @@ def _lag_plates(examined: Mapping[str, Examination], layers: Sequence[str], inli
         return
     wanted = {layer.lag for found in examined.values() for layer in found.layers} - {None}
     lag = float(next(iter(wanted)) or 0) if len(wanted) == 1 else np.nan
-    yield lag_plate(lags, "Share of the gradient against lag", list(examined), lag, inliner, CAPTION_OF_RUNS)
+    frame = Frame(list(examined), lag, ceiling(lags))
+    yield lag_plate(lags, "Share of the gradient against lag", frame, inliner, CAPTION_OF_RUNS)
 
 
 def _time_plates(runs: Mapping[str, Run], examined: Mapping[str, Examination], inliner: SvgInliner) -> Iterator[Plate]:

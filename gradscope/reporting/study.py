@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradscope.reporting.answer import answers, by_task, reference_clipping
 from gradscope.reporting.facts import facts
 from gradscope.reporting.figures.heatmap import heatmap_plate
-from gradscope.reporting.figures.lags import lag_plate
+from gradscope.reporting.figures.lags import Frame, ceiling, lag_plate
 from gradscope.reporting.figures.losses import loss_plate
 from gradscope.reporting.glossary import GLOSSARY
 from gradscope.reporting.numbers import counted
@@ -34,7 +35,9 @@ _SECTIONS = (
     ("made", "How it was made"),
 )
 _ROLES = {"cell": "panel", "initialisation": "series"}
-_HEAT_NOTE = "One representative trial a cell: its first initialisation, first seed, no clipping."
+_HEAT_NOTE = (
+    "One trial stands for each cell: its default initialisation where that was tried, its first seed, unclipped."
+)
 
 
 def study_page(comparison: "Comparison", path: str | os.PathLike[str]) -> Path:
@@ -105,7 +108,11 @@ def _tasks(table: "pd.DataFrame") -> Iterator[tuple[str, "pd.DataFrame"]]:
 def _lag_plates(comparison: "Comparison", clipping: str, inliner: SvgInliner) -> Iterator["Plate"]:
     lag = by_task(comparison.settings, "lag")
     for task, rows in _tasks(comparison.lags[comparison.lags["clipping"] == clipping]):
-        yield lag_plate(rows.rename(columns=_ROLES), task, _initialisations(comparison), _float(lag.get(task)), inliner)
+        frame = Frame(_initialisations(comparison), _float(lag.get(task)), ceiling(rows))
+        for phase in ("end", "start"):
+            chosen = rows[rows["phase"] == phase].rename(columns=_ROLES)
+            title = f"{task}, at the {phase} of training"
+            yield replace(lag_plate(chosen, title, frame, inliner), topic=task)
 
 
 def _heatmaps(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Plate"]:

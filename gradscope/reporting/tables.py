@@ -131,7 +131,7 @@ def _verdict_row(row: pd.Series) -> tuple[Cell, ...]:
         number_cell(
             number(row["loss_final_mean"]),
             row["loss_final_mean"],
-            f"{number(row['loss_final_low'])} to {number(row['loss_final_high'])}",
+            f"{number(row['loss_final_low'])} to {number(row['loss_final_high'])}" if row["seeds"] > 1 else "",
         ),
         number_cell(number(ratio, 2), ratio),
         number_cell(seeds.removesuffix(" seeds").removesuffix(" seed"), row["seeds"]),

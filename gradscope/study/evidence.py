@@ -19,6 +19,9 @@ from gradscope.study.outcome import Outcome, read_outcome
 PHASES: tuple[Phase, ...] = ("start", "end")
 """The first and the last quarter of the recorded iterations."""
 
+RESAMPLES = 200
+"""Of the bootstrap of a single trial, whose interval no verdict of the study rests on."""
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -88,7 +91,7 @@ class Evidence:
 
     @cached_property
     def _decays(self) -> dict[Phase, Decay]:
-        return {phase: fit_decay(norms, floor=self.floor) for phase, norms in self._norms.items()}
+        return {phase: fit_decay(norms, floor=self.floor, resamples=RESAMPLES) for phase, norms in self._norms.items()}
 
     def newest_calls(self) -> pd.DataFrame:
         """Return the timesteps of the judged layer, of the newest call of each iteration."""
