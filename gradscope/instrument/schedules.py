@@ -4,11 +4,12 @@ import math
 from collections import deque
 from collections.abc import Iterable
 from statistics import median
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gradscope.errors import UsageError
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """Decides before an iteration begins whether it is recorded, and hears afterwards what it took."""
 
@@ -120,7 +121,7 @@ def as_schedule(schedule: Schedule | int | None) -> Schedule:
         return Budget()
     if isinstance(schedule, int):
         return Every(schedule)
-    if not hasattr(schedule, "wants") or not hasattr(schedule, "observe"):
+    if not isinstance(schedule, Schedule):
         raise UsageError(
             f"schedule expects Every(n), At(iterations), Budget(fraction) or a whole number, got {schedule!r}."
         )

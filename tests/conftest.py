@@ -1,0 +1,24 @@
+"""What every test runs under."""
+
+import os
+
+import hypothesis
+import pytest
+
+# Before torch is imported: the suite runs a process a core, and threads beyond that only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+hypothesis.settings.register_profile("gradscope", deadline=None)
+hypothesis.settings.load_profile("gradscope")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests that need a GPU where there is none."""
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if not gpu:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in gpu:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and PyTorch sees none"))

@@ -1,0 +1,78 @@
+"""Which iterations a schedule records."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gradscope import At, Budget, Every, UsageError
+from gradscope.instrument.schedules import as_schedule
+
+
+def test_every_records_each_nth() -> None:
+    """Every(3) records 0, 3, 6, 9."""
+    assert [i for i in range(10) if Every(3).wants(i)] == [0, 3, 6, 9]
+
+
+def test_at_records_what_it_names() -> None:
+    """At([2, 5]) records 2 and 5."""
+    assert [i for i in range(10) if At([5, 2]).wants(i)] == [2, 5]
+
+
+def _simulate(budget: Budget, iterations: int, idle: float, cost: float) -> list[int]:
+    """Feed the schedule a training whose recorded iterations take `cost` longer."""
+    recorded = []
+    for i in range(iterations):
+        wanted = budget.wants(i)
+        recorded += [i] * wanted
+        budget.observe(i, idle + cost * wanted, cost * wanted / 2, recorded=wanted)
+    return recorded
+
+
+def test_budget_is_dense_at_first() -> None:
+    """The powers of two are recorded however expensive a recording is."""
+    assert _simulate(Budget(0.05), 70, idle=1.0, cost=50.0) == [0, 1, 2, 4, 8, 16, 32, 64]
+
+
+@given(fraction=st.floats(0.01, 0.5), cost=st.floats(0.05, 5.0), idle=st.floats(1e-4, 10.0))
+def test_budget_keeps_its_promise(fraction: float, cost: float, idle: float) -> None:
+    """Beyond the first powers of two the time added stays below the fraction, and most of the budget is used."""
+    recorded = _simulate(Budget(fraction), 4000, idle, cost * idle)
+    late = [i for i in recorded if i >= 1000]
+    share = len(late) * cost / 3000
+    assert share <= fraction * 1.02 + 3 * cost / 3000
+    assert share >= min(1, fraction / (fraction + cost)) * fraction / (fraction + cost) * cost * 0.5
+
+
+def test_budget_waits_as_long_as_a_recording_costs() -> None:
+    """A recording that costs one idle iteration, at 5 %, comes every 20 iterations."""
+    recorded = _simulate(Budget(0.05), 3000, idle=1.0, cost=1.0)
+    tail = [i for i in recorded if i > 2100]
+    assert {b - a for a, b in zip(tail, tail[1:], strict=False)} == {20}
+
+
+def test_default_and_whole_numbers() -> None:
+    """None is the default budget of 5 %, a whole number n is Every(n)."""
+    assert repr(as_schedule(None)) == "Budget(0.05)"
+    assert repr(as_schedule(7)) == "Every(7)"
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: Every(0), "Every(n) expects a whole number of at least 1, got 0."),
+        (lambda: Every(2.5), "Every(n) expects a whole number of at least 1, got 2.5."),
+        (lambda: At(3), "At(iterations) expects a collection of whole numbers, got 3."),
+        (lambda: At([1, -2]), "At(iterations) expects whole numbers of at least 0, got -2."),
+        (lambda: Budget(1.5), "Budget(fraction) expects a number between 0 and 1, such as 0.05, got 1.5."),
+        (
+            lambda: as_schedule("often"),
+            "schedule expects Every(n), At(iterations), Budget(fraction) or a whole number, got 'often'.",
+        ),
+        (lambda: as_schedule(0), "Every(n) expects a whole number of at least 1, got 0."),
+    ],
+)
+def test_wrong_schedules_are_refused_in_words(make: object, expected: str) -> None:
+    """A schedule that cannot be is one message: what was expected, what was got."""
+    with pytest.raises(UsageError) as caught:
+        make()
+    assert str(caught.value) == expected
