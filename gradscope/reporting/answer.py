@@ -89,7 +89,9 @@ def _answer(task: str, rows: pd.DataFrame, clipping: str) -> TaskAnswer:
     arrives = (judged["verdict"] != "marginal") | (judged["share_at_lag"] >= REACHED)
     judged = judged.assign(outcome=judged["verdict"].where(arrives, "unclear"))
     groups = {str(outcome): group for outcome, group in judged.groupby("outcome")}
-    statements: list[Statement | None] = [tell(groups[outcome]) for outcome, tell in _STATEMENTS.items() if outcome in groups]
+    statements: list[Statement | None] = [
+        tell(groups[outcome]) for outcome, tell in _STATEMENTS.items() if outcome in groups
+    ]
     statements += [
         _without_verdict(reference[~reference.index.isin(judged.index)]),
         _training(judged),
@@ -109,7 +111,8 @@ def _lede(judged: pd.DataFrame, clipping: str) -> str:
 
 
 def _vanishing(rows: pd.DataFrame) -> Statement:
-    text = f"At most {share(float(rows['share_at_lag'].max()))} of the gradient is left {_at_lag(rows)}. "
+    most = float(rows["share_at_lag"].max())
+    text = f"{f'At most {share(most)}' if most else 'Nothing'} of the gradient is left {_at_lag(rows)}. "
     dead = rows[rows["all_zero_lag"].notna()]
     if len(dead):
         names = listed([f"{_name(row)} from lag {row['all_zero_lag']:.0f} on" for _, row in dead.iterrows()])

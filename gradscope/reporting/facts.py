@@ -33,7 +33,9 @@ def _name(key: str) -> str:
 
 def _words(key: str, value: Any) -> str:  # noqa: ANN401 - metadata holds anything
     if isinstance(value, Mapping):
-        return "\n".join(f"{name}: {_words('', inner)}" for name, inner in value.items()) or MISSING
+        lines = [f"{name}: {_words('', inner)}" for name, inner in value.items()]
+        # Only the first level gets lines of its own: `key` is empty inside.
+        return ("\n" if key else ", ").join(lines) or MISSING
     if isinstance(value, (list, tuple, set)):
         return ", ".join(_words("", inner) for inner in value) or MISSING
     if key == "seconds" and isinstance(value, (int, float)):

@@ -22,8 +22,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "interval",
-        "95 % of what the half-life comes out as when the sequences (and the seeds) are drawn again with "
-        "replacement.",
+        "95 % of what the half-life comes out as when the sequences (and the seeds) are drawn again with replacement.",
     ),
     (
         "vanishing, exploding, marginal",

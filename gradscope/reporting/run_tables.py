@@ -61,7 +61,8 @@ def summary(findings: Sequence["Finding"]) -> str:
     codes = dict.fromkeys(finding.code.replace("-", " ") for finding in serious)
     layers = {code: [f.layer for f in serious if f.layer and f.code.replace("-", " ") == code] for code in codes}
     parts = [f"{code} in {listed(list(dict.fromkeys(found)))}" if found else code for code, found in layers.items()]
-    return f"{listed(parts).capitalize()}."
+    sentence = listed(parts)
+    return f"{sentence[:1].upper()}{sentence[1:]}."
 
 
 def layer_table(examined: Mapping[str, "Examination"]) -> Table:

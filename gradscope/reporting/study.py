@@ -87,12 +87,15 @@ def _remarks(comparison: "Comparison") -> list[str]:
     remarks = []
     if comparison.provenance.get("mode") == "quick":
         remarks.append("This was a quick run: fewer iterations and seeds than the study asks for by itself.")
-    unfinished = comparison.trials["status"] != "finished"
-    if unfinished.any():
-        remarks.append(
-            f"{counted(int(unfinished.sum()), 'trial')} of {len(unfinished)} did not finish and are not in the "
-            "verdicts: see why below."
-        )
+    status = comparison.trials["status"]
+    endings = (
+        ("diverged", "diverged, and count in the verdicts with what was recorded until then"),
+        ("failed", "failed and do not count"),
+    )
+    for ending, words in endings:
+        lost = int((status == ending).sum())
+        if lost:
+            remarks.append(f"{counted(lost, 'trial')} of {len(status)} {words}: see the reasons below.")
     return remarks
 
 

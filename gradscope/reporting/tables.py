@@ -103,7 +103,7 @@ def verdict_table(settings: pd.DataFrame) -> Table:
         ("Underflow", "lag from which the gradient is exactly 0, in all sequences or in some"),
         ("Final loss", "mean of the last tenth; lowest and highest seed"),
         ("Loss / baseline", "below 1 it learnt more than the trivial answer"),
-        ("Seeds", "finished trials"),
+        ("Seeds", "trials that count, of those that were tried"),
     )
     rows = tuple((str(row["task"]), _verdict_row(row)) for _, row in settings.iterrows())
     return Table(heads, rows, "Verdict, half-life and loss of every setting")

@@ -91,9 +91,9 @@ def made_comparison(*, title: str = "Which recurrent cells lose their gradient?"
             "machine": "2 cores, Linux",
             "started": "2026-01-02T03:04:05",
             "seconds": 93.2,
-            "trials_total": len(frame),
-            "trials_reused": 4,
-            "trials_failed": 2,
+            "trials": len(frame),
+            "reused": 4,
+            "failed": 2,
             "mode": "quick",
         },
     )
@@ -130,6 +130,7 @@ def _trial(
         "share_at_lag": float(np.float32(shares)),
         "zeros": 0,
         "first_zero_lag": 18 if end < -4 else np.nan,
+        "all_zero_lag": 19 if end < -4 else np.nan,
         "verdict": _verdict(end, lag),
         "clipped_share": np.nan,
         "clip_coefficient_median": np.nan,
@@ -154,7 +155,17 @@ def _settings(trials: pd.DataFrame) -> pd.DataFrame:
     finished = trials[trials["status"] == "finished"]
     by = ["task", "cell", "initialisation", "clipping"]
     grouped = finished.groupby(by, sort=False)
-    averaged = ["lag", "baseline", "rate", "rate_low", "rate_high", "half_life", "share_at_lag", "first_zero_lag"]
+    averaged = [
+        "lag",
+        "baseline",
+        "rate",
+        "rate_low",
+        "rate_high",
+        "half_life",
+        "share_at_lag",
+        "first_zero_lag",
+        "all_zero_lag",
+    ]
     averaged += ["start_rate", "start_rate_low", "start_rate_high"]
     table = grouped[averaged].mean()
     table["seeds"] = grouped["seed"].nunique()
@@ -169,6 +180,6 @@ def _settings(trials: pd.DataFrame) -> pd.DataFrame:
     table["loss_final_low"] = grouped["loss_final"].min()
     table["loss_final_high"] = grouped["loss_final"].max()
     table["clipped_share"] = np.nan
-    table["reason"] = "made by hand"
-    table["start_reason"] = "made by hand"
+    table["verdict_reason"] = "Made by hand."
+    table["start_verdict_reason"] = "Made by hand."
     return table.reset_index()

@@ -1,0 +1,64 @@
+"""A comparison, runs, and a real browser to look at their pages."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradscope.reporting import report, study_page
+from gradscope.study.comparison import Comparison
+from tests.reporting.made import made_comparison
+from tests.reporting.made_run import write_run
+
+
+@pytest.fixture(scope="session")
+def comparison() -> Comparison:
+    """Two tasks, four cells, known rates."""
+    return made_comparison()
+
+
+@pytest.fixture(scope="session")
+def study(comparison: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of that comparison."""
+    return study_page(comparison, tmp_path_factory.mktemp("study") / "study.html")
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs: plain, hostile, killed, empty, mixed."""
+    root = tmp_path_factory.mktemp("runs")
+    write_run(root / "plain", metadata={"lag": 20})
+    hostile = {"<script>alert(1)</script>.l0": -0.1, "<img src=x onerror=alert(1)>": -0.2}
+    write_run(root / "hostile", rates=hostile, metadata={"note": "<script>alert(2)</script>"})
+    write_run(root / "killed", close=False, bad_iteration=3)
+    write_run(root / "empty", iterations=0)
+    write_run(root / "mixed", everywhere=True)
+    return root
+
+
+@pytest.fixture(scope="session")
+def run_page(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the plain run."""
+    return report(runs / "plain", tmp_path_factory.mktemp("run") / "run.html")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium, driven by playwright; where it is missing these tests skip, and fail where CI is true."""
+    path = shutil.which("chromium")
+    if path is None:
+        words = "needs Debian's chromium (apt-get install chromium), and there is none on the PATH"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"This test {words}")
+        pytest.skip(words)
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["quic", "component-update", "sync", "background-networking"]
+    arguments = ["--no-sandbox", "--disable-gpu", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
