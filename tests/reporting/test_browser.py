@@ -69,6 +69,17 @@ def test_text_can_be_read_in_both_themes(chromium: Any, page: Path, scheme: str)
     assert worst["ratio"] >= 4.5, worst
 
 
+def test_paper_is_white(chromium: Any, page: Path) -> None:
+    """Printed by someone who reads in the dark, the page is dark ink on white, without its controls."""
+    with opened(chromium, page, width=800, scheme="dark") as tab:
+        tab.emulate_media(media="print", color_scheme="dark")
+        background = tab.evaluate("() => getComputedStyle(document.documentElement).backgroundColor")
+        worst = tab.evaluate(CONTRAST)
+        assert tab.locator("nav").is_hidden()
+    assert background == "rgb(255, 255, 255)"
+    assert worst["ratio"] >= 4.5, worst
+
+
 def test_figures_follow_the_theme(chromium: Any, page: Path) -> None:
     """The ink of a figure is another one in the dark."""
     ink = "() => getComputedStyle(document.querySelector('svg.plot text')).fill"
