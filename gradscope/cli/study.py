@@ -47,10 +47,7 @@ def command(
     NAME is a built-in study (see `gradscope studies`), FILE.toml one of your own. Trials that are finished on disk are
     not trained again.
     """
-    if quick and full:
-        raise UsageError("--quick and --full exclude each other: give one of them, or neither")
-    if workers is not None and workers < 0:
-        raise UsageError(f"--workers expects 0 (train in this process) or more, got {workers}")
+    _check(quick, full, workers)
     from gradscope.study.catalogue import find_study
     from gradscope.study.loading import load_study
 
@@ -62,23 +59,42 @@ def command(
     from gradscope.study.runner import Setup
 
     setup = Setup(out, workers, scheduler, fresh, mode, shlex.join(["gradscope", *sys.argv[1:]]))
-    try:
-        comparison, report = _run(spec, setup)
-    except KeyboardInterrupt:
-        raise GradscopeError("interrupted: no report was written. The same command goes on from there") from None
+    comparison, report = _run(spec, setup)
     _print_result(comparison, report, as_json)
 
 
+def _check(quick: bool, full: bool, workers: int | None) -> None:
+    """Refuse options that exclude each other or make no sense.
+
+    Raises:
+        UsageError: which, and what is accepted.
+    """
+    if quick and full:
+        raise UsageError("--quick and --full exclude each other: give one of them, or neither")
+    if workers is not None and workers < 0:
+        raise UsageError(f"--workers expects 0 (train in this process) or more, got {workers}")
+
+
 def _run(spec: "StudySpec", setup: "Setup") -> tuple["Comparison", Path]:
-    """Return the comparison and the path of its report."""
+    """Run the study and write its report.
+
+    Returns:
+        The comparison and the path of its report.
+
+    Raises:
+        GradscopeError: the user interrupted it.
+    """
     from rich.console import Console
 
     from gradscope.study.runner import run_study
 
-    comparison = run_study(spec, setup, Console(stderr=True))
-    from gradscope.reporting import study_page
+    try:
+        comparison = run_study(spec, setup, Console(stderr=True))
+        from gradscope.reporting import study_page
 
-    return comparison, study_page(comparison, setup.out / f"{spec.name}.html")
+        return comparison, study_page(comparison, setup.out / f"{spec.name}.html")
+    except KeyboardInterrupt:
+        raise GradscopeError("interrupted: no report was written. The same command goes on from there") from None
 
 
 def _print_result(comparison: "Comparison", report: Path, as_json: bool) -> None:

@@ -74,7 +74,7 @@ def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
         "seeds": seeds(trials),
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began, 1),
-        "workers": _workers(setup, to_train),
+        "workers": setup.scheduler or _workers(setup, to_train),
         "trials": len(jobs),
         "reused": len(jobs) - len(to_train),
         "failed": sum(outcome.status == "failed" for outcome in outcomes),

@@ -113,7 +113,8 @@ def _cluster(workers: int, scratch: str) -> Any:  # noqa: ANN401 - distributed h
         n_workers=workers,
         threads_per_worker=1,
         host="127.0.0.1",
-        dashboard_address=None,
+        # Any free port: without one, Dask takes 8787 all the same, and warns where another study has it.
+        dashboard_address="127.0.0.1:0",
         # The trials are small; Dask's own limit would pause them on a machine that others use too.
         memory_limit=0,
         local_directory=scratch,

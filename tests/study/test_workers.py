@@ -1,7 +1,9 @@
 """Real worker processes, and what happens when one dies."""
 
+import contextlib
 import os
 import signal
+import socket
 
 import psutil
 import pytest
@@ -16,8 +18,18 @@ def _worker_processes():
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
+@pytest.fixture
+def another_cluster():
+    """Dask's usual port is taken, as when two studies run side by side."""
+    with socket.socket() as taken:
+        with contextlib.suppress(OSError):  # taken already: as good
+            taken.bind(("127.0.0.1", 8787))
+            taken.listen()
+        yield
+
+
 @pytest.mark.slow
-def test_killed_worker_is_replaced_and_every_trial_finishes(make_trial, tmp_path):
+def test_killed_worker_is_replaced_and_every_trial_finishes(make_trial, tmp_path, another_cluster):
     """SIGKILL in the middle of a study loses no trial and leaves no process."""
     jobs = [(trial := make_trial(seed=seed, iterations=150, length=40), tmp_path / trial.id) for seed in range(8)]
     results = run_on_cluster(jobs, workers=2)
@@ -37,7 +49,12 @@ def test_running_scheduler_is_used(make_trial, tmp_path):
 
     jobs = [(trial := make_trial(seed=seed), tmp_path / trial.id) for seed in range(3)]
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, host="127.0.0.1", protocol="tcp", dashboard_address=None
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        host="127.0.0.1",
+        protocol="tcp",
+        dashboard_address="127.0.0.1:0",
     ) as cluster:
         outcomes = list(run_on_cluster(jobs, workers=0, scheduler=cluster.scheduler_address))
 
