@@ -1,6 +1,6 @@
 """Slow and obviously right: recurrent cells written out time by time in float64, with a gradient kept at every state.
 
-Nothing here shares code with gradscope: the equations are those of PyTorch's documentation, the gradients are autograd's.
+Nothing here shares code with gradscope: the equations are those of PyTorch's documentation, the gradients autograd's.
 """
 
 from collections.abc import Callable

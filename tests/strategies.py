@@ -79,7 +79,9 @@ class Case:
     def module(self) -> nn.RNNBase:
         """The layer, with weights somewhat larger than PyTorch's own, so that all nonlinearities are at work."""
         torch.manual_seed(self.seed)
-        layer = make_layer(self.kind, self.inputs, self.hidden, bias=self.bias, batch_first=self.layout == "batch first")
+        layer = make_layer(
+            self.kind, self.inputs, self.hidden, bias=self.bias, batch_first=self.layout == "batch first"
+        )
         with torch.no_grad():
             for parameter in layer.parameters():
                 parameter.mul_(1.5)
@@ -108,7 +110,7 @@ class Case:
         inputs, h_0, c_0 = self.batch_of_data()
         states = [h_0] if c_0 is None else [h_0, c_0]
         if self.layout == "unbatched":
-            inputs, states = inputs[:, 0], [state for state in states]
+            inputs = inputs[:, 0]
         else:
             states = [state.unsqueeze(0) for state in states]
             inputs = inputs.transpose(0, 1) if self.layout == "batch first" else inputs

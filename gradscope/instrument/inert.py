@@ -21,5 +21,9 @@ class InertWhenCopied:
     def __deepcopy__(self, memo: dict[int, object]) -> Callable[..., None]:
         return _do_nothing
 
-    def __reduce__(self) -> str:
-        return "_do_nothing"
+    def __reduce__(self) -> tuple[Callable[[], Callable[..., None]], tuple[()]]:
+        return _inert, ()
+
+
+def _inert() -> Callable[..., None]:
+    return _do_nothing

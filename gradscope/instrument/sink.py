@@ -12,6 +12,7 @@ from gradscope.runs import RunWriter
 
 FEW_SEQUENCES = 4
 STATE_BYTES = 256 * 2**20
+"""Budget for what is kept unit by unit, over the whole run."""
 _FLUSH_SECONDS = 2.0
 _FLUSH_BYTES = 32 * 2**20
 _FLUSH_ITERATIONS = 10_000
@@ -26,14 +27,12 @@ class Sink:
     Args:
         writer: the run folder, or None to keep nothing.
         sequences: how many sequences are kept unit by unit; None for all.
-        state_bytes: budget for those, over the whole run.
     """
 
-    def __init__(self, writer: RunWriter | None, sequences: int | None, state_bytes: int = STATE_BYTES) -> None:
+    def __init__(self, writer: RunWriter | None, sequences: int | None) -> None:
         self._writer = writer
         self._sequences = sequences
-        self._bytes_left = state_bytes
-        self._budget = state_bytes
+        self._bytes_left = STATE_BYTES
         self._pending = Pending()
         self._pending_bytes = 0
         self._recorded = 0
@@ -102,5 +101,5 @@ class Sink:
     def _dropped(self) -> dict[str, str]:
         if self._dropped_from is None:
             return {}
-        budget = f"{self._budget / 2**20:.0f} MB"
+        budget = f"{STATE_BYTES / 2**20:.0f} MB"
         return {"states": f"not kept from iteration {self._dropped_from} on: the budget of {budget} was used up"}

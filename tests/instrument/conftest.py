@@ -1,7 +1,8 @@
 """Small models in training, and a check that gradscope leaves nothing behind."""
 
 import gc
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 
 import pytest
 from torch import Tensor, nn
@@ -10,17 +11,21 @@ from gradscope.instrument.inert import InertWhenCopied
 from gradscope.instrument.parameters import ParameterWatch
 
 
-def _alive() -> list[object]:
-    return [thing for thing in gc.get_objects() if type(thing) in (InertWhenCopied, ParameterWatch)]
-
-
 @pytest.fixture(autouse=True)
-def _no_hook_survives() -> Iterator[None]:
+def _no_hook_survives(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """After every test no hook of ours exists any more, on anything."""
+    alive: weakref.WeakSet[object] = weakref.WeakSet()
+    for kind in (InertWhenCopied, ParameterWatch):
+
+        def noted(self: object, *args: object, _init: Callable[..., None] = kind.__init__) -> None:
+            alive.add(self)
+            _init(self, *args)
+
+        monkeypatch.setattr(kind, "__init__", noted)
     yield
-    if _alive():  # A collection costs more than most tests.
+    if len(alive):  # A collection costs more than most tests.
         gc.collect()
-    assert _alive() == []
+    assert list(alive) == []
 
 
 class Forecaster(nn.Module):
@@ -32,5 +37,6 @@ class Forecaster(nn.Module):
         self.head = nn.Linear(layer.hidden_size, 1)
 
     def forward(self, inputs: Tensor, state: Tensor | None = None) -> Tensor:
+        """Predict one number a sequence."""
         sequence, _ = self.encoder(inputs, state)
         return self.head(sequence[:, -1] if self.encoder.batch_first else sequence[-1])

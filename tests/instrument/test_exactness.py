@@ -127,7 +127,7 @@ def test_direct_gradient_alone_is_zero_before_the_last_time() -> None:
 
 
 def test_a_hook_of_the_users_own_is_respected() -> None:
-    """A hook on the output that rewrites the gradient, even one added after ours, is what the trajectory starts from."""
+    """A hook on the output that rewrites the gradient, even one added after ours, is where the trajectory starts."""
     for kind in KINDS:
         case = Case(kind, 6, 2, 3, 4, torch.float64, "time first", True, False, "all times", 3)
         module = case.module

@@ -1,5 +1,7 @@
 """Which iterations a schedule records."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,7 +49,7 @@ def test_budget_waits_as_long_as_a_recording_costs() -> None:
     """A recording that costs one idle iteration, at 5 %, comes every 20 iterations."""
     recorded = _simulate(Budget(0.05), 3000, idle=1.0, cost=1.0)
     tail = [i for i in recorded if i > 2100]
-    assert {b - a for a, b in zip(tail, tail[1:], strict=False)} == {20}
+    assert {b - a for a, b in itertools.pairwise(tail)} == {20}
 
 
 def test_default_and_whole_numbers() -> None:

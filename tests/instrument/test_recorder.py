@@ -1,0 +1,474 @@
+"""What happens in real training loops: clipping, accumulation, truncation, evaluation, closures, scaling, trouble."""
+
+import copy
+import io
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import gradscope
+from gradscope.runs import RunWriter
+from tests.instrument.conftest import Forecaster
+from tests.instrument.training import assert_identical, make_model, norm_clipping, train, value_clipping
+from tests.strategies import KINDS, make_layer
+
+
+def _batch(seed: int = 0, time: int = 7) -> torch.Tensor:
+    return torch.randn((4, time, 3), generator=torch.Generator().manual_seed(seed))
+
+
+def test_tables_agree_with_the_trajectory(tmp_path: Path) -> None:
+    """The rows of the run are the norms of `recorder.latest`, column by column."""
+    model = make_model("lstm")
+    _, recorder = train(model, iterations=1, run=tmp_path / "run", schedule=1, keep="full")
+    (trajectory,) = recorder.latest.values()
+    run = gradscope.open_run(tmp_path / "run")
+    rows = run.timesteps
+    assert list(rows["time"]) == list(range(12))
+    assert set(rows["layer"]) == {"encoder.l0"}
+    for column, vectors in {
+        "hidden_norm": trajectory.hidden,
+        "total_gradient_norm": trajectory.total_gradient,
+        "direct_gradient_norm": trajectory.direct_gradient,
+        "cell_norm": trajectory.cell,
+        "cell_gradient_norm": trajectory.cell_gradient,
+    }.items():
+        np.testing.assert_allclose(rows[column], vectors.double().norm(dim=-1).mean(1), rtol=1e-6, err_msg=column)
+    np.testing.assert_allclose(rows["weight_gradient_norm"], trajectory.weight_gradient_norm)
+    quantiles = np.quantile(trajectory.total_gradient.double().norm(dim=-1), (0.1, 0.9), axis=1)
+    np.testing.assert_allclose(rows[["total_gradient_norm_q10", "total_gradient_norm_q90"]].T, quantiles, rtol=1e-6)
+    saturated = (trajectory.cell.tanh().abs() > 0.9).double().mean((1, 2))
+    np.testing.assert_allclose(rows["saturation"], saturated)
+    assert list(rows["nonfinite"]) == [0] * 12
+    np.testing.assert_array_equal(run.states("encoder.l0", 0), trajectory.hidden)
+    np.testing.assert_array_equal(run.states("encoder.l0", 0, quantity="total_gradient"), trajectory.total_gradient)
+    forget = run.gates[run.gates["gate"] == "forget"]
+    np.testing.assert_allclose(forget["mean"], trajectory.gates["forget"].mean((1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(forget["low"], (trajectory.gates["forget"] < 0.1).double().mean((1, 2)))
+    np.testing.assert_allclose(forget["high"], (trajectory.gates["forget"] > 0.9).double().mean((1, 2)))
+
+
+def test_norm_clipping_keeps_the_direction(tmp_path: Path) -> None:
+    """The coefficient is threshold over norm, the cosine is 1, and the norm before is that of an unclipped twin."""
+    train(make_model("gru"), iterations=1, run=tmp_path / "run", schedule=1, clip=norm_clipping)
+    twin = make_model("gru")
+    train(twin, iterations=1, watched=False, clip=None)
+    expected = torch.stack([p.grad.norm() for p in twin.parameters()]).norm().item()
+    row = gradscope.open_run(tmp_path / "run").iterations.iloc[0]
+    assert expected > 0.1
+    assert row["gradient_norm"] == pytest.approx(expected, rel=1e-6)
+    assert row["clipped_gradient_norm"] == pytest.approx(0.1, rel=1e-4)
+    assert row["clip_coefficient"] == pytest.approx(0.1 / expected, rel=1e-4)
+    assert row["clip_cosine"] == pytest.approx(1, abs=1e-6)
+
+
+def test_value_clipping_bends_the_direction(tmp_path: Path) -> None:
+    """The cosine equals that of the gradient and its clamped copy, computed from an unclipped twin."""
+    train(make_model("rnn_tanh"), iterations=1, run=tmp_path / "run", schedule=1, clip=value_clipping)
+    twin = make_model("rnn_tanh")
+    train(twin, iterations=1, watched=False, clip=None)
+    gradient = torch.cat([p.grad.flatten() for p in twin.parameters()]).double()
+    clipped = gradient.clamp(-0.01, 0.01)
+    row = gradscope.open_run(tmp_path / "run").iterations.iloc[0]
+    assert row["clip_cosine"] == pytest.approx(
+        float(nn.functional.cosine_similarity(gradient, clipped, dim=0)), abs=1e-6
+    )
+    assert row["clip_cosine"] < 0.99
+    assert row["clipped_gradient_norm"] == pytest.approx(float(clipped.norm()), rel=1e-6)
+
+
+def test_no_clipping_is_a_coefficient_of_exactly_one(tmp_path: Path) -> None:
+    """Without clipping nothing is reported as clipped by rounding."""
+    train(make_model("lstm"), run=tmp_path / "run", schedule=1, clip=None)
+    assert set(gradscope.open_run(tmp_path / "run").iterations["clip_coefficient"]) == {1.0}
+
+
+def test_updates_of_the_parameters(tmp_path: Path) -> None:
+    """weight_norm is that before the step and update_norm the length of the step; SGD makes it rate times gradient."""
+    model = make_model("gru")
+    before = {name: p.detach().norm().item() for name, p in model.named_parameters()}
+    train(model, iterations=1, run=tmp_path / "run", schedule=1, optimizer=torch.optim.SGD)
+    rows = gradscope.open_run(tmp_path / "run").parameters.set_index("parameter")
+    assert set(rows.index) == set(before)
+    for name, norm in before.items():
+        assert rows.loc[name, "weight_norm"] == pytest.approx(norm, rel=1e-6)
+        assert rows.loc[name, "update_norm"] == pytest.approx(0.01 * rows.loc[name, "clipped_gradient_norm"], rel=1e-3)
+
+
+def test_gradient_accumulation(tmp_path: Path) -> None:
+    """Two backward passes before one step are two calls of one iteration; the norm is that of the sum."""
+    model = make_model("rnn_tanh")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradscope.watch(model, optimizer, run=tmp_path / "run", schedule=1):
+        for seed in (0, 1):
+            model(_batch(seed)).square().mean().backward()
+        summed = torch.stack([p.grad.norm() for p in model.parameters()]).norm().item()
+        optimizer.step()
+    run = gradscope.open_run(tmp_path / "run")
+    assert sorted(set(run.timesteps["call"])) == [0, 1]
+    assert run.iterations["gradient_norm"].tolist() == pytest.approx([summed], rel=1e-6)
+
+
+def test_several_calls_in_one_backward_are_numbered_in_forward_order() -> None:
+    """A module used twice gives calls 0 and 1, in the order of the forward calls, each with its own length."""
+    model = make_model("gru")
+    seen = []
+    with gradscope.watch(model, schedule=1) as recorder:
+        first, second = model.encoder(_batch(0, time=5))[0], model.encoder(_batch(1, time=9))[0]
+        layer = recorder._layers["encoder.l0"]
+        finish = layer.finish
+        layer.finish = lambda *args: seen.append(finish(*args)) or seen[-1]
+        (first.sum() + second.sum()).backward()
+    assert [(index, len(summary.total_norm)) for index, summary, _ in seen] == [(0, 5), (1, 9)]
+
+
+def test_truncated_backpropagation_shows_each_window(tmp_path: Path) -> None:
+    """A state handed on detached: a window has the states of the whole, and its gradient ends at its start."""
+    layer = make_layer("gru", 3, 8, batch_first=True)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    whole = layer(_batch(time=12))[0].detach()
+    with gradscope.watch(layer, optimizer, run=tmp_path / "run", schedule=1, keep="full"):
+        state = None
+        for window in _batch(time=12).split(4, dim=1):
+            output, state = layer(window, state)
+            state = state.detach()
+        output[:, -1].sum().backward()
+        optimizer.step()
+    run = gradscope.open_run(tmp_path / "run")
+    assert run.timesteps["time"].tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(run.states("l0", 0), whole.transpose(0, 1)[8:], rtol=1e-5, atol=1e-7)
+
+
+def test_windows_in_one_loss_are_a_call_each(tmp_path: Path) -> None:
+    """Three windows with a loss each: three calls of four times, together the states of the whole sequence."""
+    layer = make_layer("gru", 3, 8, batch_first=True)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    whole = layer(_batch(time=12))[0].detach()
+    with gradscope.watch(layer, optimizer, run=tmp_path / "run", schedule=1, keep="full"):
+        state, loss = None, torch.zeros(())
+        for window in _batch(time=12).split(4, dim=1):
+            output, state = layer(window, state)
+            state = state.detach()
+            loss = loss + output.square().mean()
+        loss.backward()
+        optimizer.step()
+    run = gradscope.open_run(tmp_path / "run")
+    assert run.timesteps.groupby("call")["time"].count().to_dict() == {0: 4, 1: 4, 2: 4}
+    windows = np.concatenate([run.states("l0", 0, call=call) for call in range(3)])
+    np.testing.assert_allclose(windows, whole.transpose(0, 1), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_initial_state_given_by_keyword(kind: str) -> None:
+    """`hx=` by keyword is seen as the initial state."""
+    layer = make_layer(kind, 3, 8, batch_first=True)
+    state = torch.full((1, 4, 8), 0.5)
+    hx = (state, state) if kind == "lstm" else state
+    with gradscope.watch(layer, schedule=1) as recorder:
+        layer(input=_batch(), hx=hx)[0].sum().backward()
+        by_keyword = recorder.latest["l0"].total_gradient
+        layer(_batch(), hx)[0].sum().backward()
+        by_position = recorder.latest["l0"].total_gradient
+        layer(_batch())[0].sum().backward()
+        without = recorder.latest["l0"].total_gradient
+    assert torch.equal(by_keyword, by_position)
+    assert not torch.equal(by_keyword, without)
+
+
+def test_evaluation_inside_the_loop_leaves_no_trace(tmp_path: Path) -> None:
+    """Forward passes under no_grad and inference_mode are no calls, and the training stays bit-identical."""
+
+    def evaluate(model: nn.Module) -> None:
+        with torch.no_grad():
+            model(_batch())
+        with torch.inference_mode():
+            model(_batch())
+
+    expected, _ = train(make_model("lstm"), watched=False, clip=evaluate)
+    got, _ = train(make_model("lstm"), run=tmp_path / "run", schedule=1, clip=evaluate)
+    assert_identical(got, expected)
+    assert set(gradscope.open_run(tmp_path / "run").timesteps["call"]) == {0}
+
+
+def test_retained_graph_gives_one_trajectory_a_backward_pass() -> None:
+    """Two backward passes through one graph are each reported whole, not their sum."""
+    for kind in KINDS:
+        layer = make_layer(kind, 3, 8, batch_first=True)
+        with gradscope.watch(layer, schedule=1) as recorder:
+            output, final = layer(_batch())
+            output[:, -1].sum().backward(retain_graph=True)
+            first = recorder.latest["l0"]
+            h_n = final[0] if kind == "lstm" else final
+            h_n.sum().backward()
+            second = recorder.latest["l0"]
+        assert (first.call, second.call) == (0, 1)
+        torch.testing.assert_close(first.total_gradient, second.total_gradient)
+
+
+def test_step_with_a_closure(tmp_path: Path) -> None:
+    """LBFGS calls backward inside its step: bit-identical, and the gradients of the last call are reported."""
+
+    def run(path: Path | None) -> list[torch.Tensor]:
+        model = make_model("gru")
+        optimizer = torch.optim.LBFGS(model.parameters(), max_iter=3)
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = model(_batch()).square().mean()
+            loss.backward()
+            return loss
+
+        recorder = gradscope.watch(model, optimizer, run=path, schedule=1) if path else None
+        for _ in range(3):
+            optimizer.step(closure)
+        if recorder is not None:
+            recorder.close()
+        return list(model.state_dict().values())
+
+    assert_identical(run(tmp_path / "run"), run(None))
+    recorded = gradscope.open_run(tmp_path / "run")
+    assert list(recorded.iterations["iteration"]) == [0, 1, 2]
+    assert (recorded.iterations["gradient_norm"] > 0).all()
+    assert recorded.timesteps["call"].max() >= 2
+
+
+def test_gradients_are_reported_unscaled(tmp_path: Path) -> None:
+    """Under a GradScaler every gradient is that of the loss as the user gave it."""
+
+    def run(scale: float) -> gradscope.Run:
+        model = make_model("lstm")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale, enabled=scale != 1)
+        folder = tmp_path / str(scale)
+        with gradscope.watch(model, optimizer, run=folder, schedule=1, scaler=scaler) as recorder:
+            scaler.scale(model(_batch()).square().mean()).backward()
+            trajectory = recorder.latest["encoder.l0"]
+            scaler.unscale_(optimizer)
+            norm_clipping(model)
+            scaler.step(optimizer)
+        opened = gradscope.open_run(folder)
+        norms = trajectory.total_gradient.norm(dim=-1).mean(1)
+        np.testing.assert_allclose(opened.timesteps["total_gradient_norm"], norms, rtol=1e-5)
+        return opened
+
+    plain, scaled = run(1), run(1024)
+    for table in ("timesteps", "parameters", "iterations"):
+        left, right = getattr(plain, table), getattr(scaled, table)
+        for column in left.select_dtypes("float").columns.drop("seconds", errors="ignore"):
+            np.testing.assert_allclose(right[column], left[column], rtol=1e-5, atol=1e-12, err_msg=column)
+
+
+def test_without_an_optimizer_the_user_ends_iterations(tmp_path: Path) -> None:
+    """Training by hand: end_iteration() closes a row, with the update that happened since the backward pass."""
+    model = make_model("rnn_relu")
+    with gradscope.watch(model, run=tmp_path / "run", schedule=1) as recorder:
+        for _ in range(2):
+            model.zero_grad()
+            model(_batch()).square().mean().backward()
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter -= 0.5 * parameter.grad
+            recorder.end_iteration()
+    rows = gradscope.open_run(tmp_path / "run").parameters
+    assert sorted(set(rows["iteration"])) == [0, 1]
+    np.testing.assert_allclose(rows["update_norm"], 0.5 * rows["gradient_norm"], rtol=1e-4, atol=1e-7)
+
+
+def test_logged_values_have_rows_on_idle_iterations_too(tmp_path: Path) -> None:
+    """A loss that is logged every time is complete; gradient columns are empty where nothing was recorded."""
+    losses = train(make_model("gru"), run=tmp_path / "run", schedule=gradscope.At([1]))[0][:20]
+    rows = gradscope.open_run(tmp_path / "run").iterations
+    np.testing.assert_array_equal(rows["loss"], [loss.item() for loss in losses])
+    assert rows["gradient_norm"].notna().tolist() == [i == 1 for i in range(20)]
+    assert rows["learning_rate"].tolist() == [0.01] * 20
+
+
+def test_trajectories_outlive_what_comes_later() -> None:
+    """A trajectory that was taken does not change when later passes reuse the memory."""
+    model = make_model("lstm")
+    with gradscope.watch(model, schedule=1) as recorder:
+        model(_batch(0)).sum().backward()
+        taken = recorder.latest["encoder.l0"]
+        copy_of_it = {name: getattr(taken, name).clone() for name in ("hidden", "total_gradient", "cell")}
+        model(_batch(1)).sum().backward()
+    for name, values in copy_of_it.items():
+        assert torch.equal(getattr(taken, name), values)
+
+
+def test_changes_in_place_are_noticed(tmp_path: Path) -> None:
+    """An output that the user overwrites cannot be recorded exactly: said once, and training goes on."""
+    layer = make_layer("rnn_tanh", 3, 8, batch_first=True)
+    with (
+        pytest.warns(UserWarning, match=r"did not record a pass through l0: .* changed in place") as caught,
+        gradscope.watch(layer, schedule=1) as recorder,
+    ):
+        for _ in range(2):
+            output, _ = layer(_batch())
+            output.mul_(2)
+            output.sum().backward()
+        assert recorder.latest == {}
+    assert len(caught) == 1
+
+
+def test_packed_sequences_are_said_to_be_unsupported() -> None:
+    """A PackedSequence is one clear warning, not a wrong number."""
+    layer = make_layer("gru", 3, 8, batch_first=True)
+    packed = nn.utils.rnn.pack_padded_sequence(_batch(), torch.tensor([7, 5, 5, 2]), batch_first=True)
+    with pytest.warns(UserWarning, match="PackedSequence"), gradscope.watch(layer, schedule=1) as recorder:
+        layer(packed)[0].data.sum().backward()
+        assert recorder.latest == {}
+
+
+def test_a_backward_pass_that_breaks_off_does_not_end_recording() -> None:
+    """The user's exception passes through untouched, and the next backward pass is recorded."""
+    model = make_model("gru")
+
+    def fail(_: torch.Tensor) -> None:
+        raise ZeroDivisionError("the user's own")
+
+    with gradscope.watch(model, schedule=1) as recorder:
+        output = model(_batch())
+        output.register_hook(fail)
+        with pytest.raises(ZeroDivisionError, match="the user's own"):
+            output.sum().backward()
+        model(_batch()).sum().backward()
+        assert recorder.latest["encoder.l0"].total_gradient.abs().sum() > 0
+
+
+def test_an_exception_in_the_loop_leaves_an_incomplete_run(tmp_path: Path) -> None:
+    """What was recorded is there, and the run does not claim to be complete."""
+    model = make_model("gru")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(KeyError), gradscope.watch(model, optimizer, run=tmp_path / "run", schedule=1):
+        for iteration in range(5):
+            model(_batch()).sum().backward()
+            optimizer.step()
+            if iteration == 3:
+                raise KeyError(iteration)
+    run = gradscope.open_run(tmp_path / "run")
+    assert len(run.iterations) == 4
+    assert not run.complete
+
+
+@pytest.mark.parametrize("error", [OSError, RuntimeError])
+def test_trouble_while_writing_never_stops_training(
+    error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, or a defect of our own, is one warning; the parameters are those of an unwatched training."""
+    expected, _ = train(make_model("gru"), watched=False)
+
+    def fail(*_: object) -> None:
+        raise error("no space left, or a defect of ours")
+
+    monkeypatch.setattr(RunWriter, "write", fail)
+    with pytest.warns(UserWarning, match="stopped recording at iteration 0; training goes on") as caught:
+        got, _ = train(make_model("gru"), run=tmp_path / "run", schedule=1)
+    assert_identical(got, expected)
+    assert len(caught) == 1
+
+
+def test_trouble_inside_the_backward_pass_never_stops_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect in what runs at the end of a backward pass does not reach the user's loss.backward()."""
+    expected, _ = train(make_model("lstm"), watched=False)
+
+    def fail(*_: object) -> None:
+        raise IndexError("a defect of ours")
+
+    monkeypatch.setattr("gradscope.instrument.layers.Summary", fail)
+    with pytest.warns(UserWarning, match="IndexError: a defect of ours"):
+        got, _ = train(make_model("lstm"), schedule=1)
+    assert_identical(got, expected)
+
+
+def test_copies_and_pickles_of_a_watched_model_are_plain(tmp_path: Path) -> None:
+    """A deep copy, or a loaded save, taken while hooks are on works and records nothing."""
+    model = make_model("lstm")
+    with gradscope.watch(model, schedule=1) as recorder:
+        buffer = io.BytesIO()
+        torch.save(model, buffer)
+        buffer.seek(0)
+        for twin in (copy.deepcopy(model), torch.load(buffer, weights_only=False)):
+            twin(_batch()).sum().backward()
+            assert recorder.latest == {}
+        model(_batch()).sum().backward()
+        assert set(recorder.latest) == {"encoder.l0"}
+
+
+def test_states_stop_at_their_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the byte budget no more states are kept, norms go on, and the metadata says from where."""
+    per_iteration = 2 * 12 * 4 * 8 * 4
+    monkeypatch.setattr("gradscope.instrument.sink.STATE_BYTES", 3 * per_iteration)
+    train(make_model("gru"), iterations=6, run=tmp_path / "run", schedule=1, keep="full")
+    run = gradscope.open_run(tmp_path / "run")
+    assert run.states("encoder.l0", 2).shape == (12, 4, 8)
+    with pytest.raises(gradscope.UsageError):
+        run.states("encoder.l0", 3)
+    assert len(run.timesteps) == 6 * 12
+    assert "from iteration 3 on" in run.metadata["dropped"]["states"]
+
+
+def test_non_finite_values_are_counted(tmp_path: Path) -> None:
+    """A NaN in one sequence of the input is counted at every time from there on, and nothing else is disturbed."""
+    model = Forecaster(make_layer("rnn_tanh", 3, 8, batch_first=True))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    inputs = _batch()
+    inputs[1, 4] = math.nan
+    with gradscope.watch(model, optimizer, run=tmp_path / "run", schedule=1):
+        model(inputs).sum().backward()
+        optimizer.step()
+    rows = gradscope.open_run(tmp_path / "run").timesteps
+    assert rows["nonfinite"].tolist()[4:] == [1, 1, 1]
+
+
+def test_two_watches_one_after_the_other_and_one_inside_the_other() -> None:
+    """Watching twice at once, or again after closing, gives each recorder the same numbers."""
+    model = make_model("gru")
+    with gradscope.watch(model, schedule=1) as outer, gradscope.watch(model, schedule=1) as inner:
+        model(_batch()).sum().backward()
+        assert torch.equal(outer.latest["encoder.l0"].total_gradient, inner.latest["encoder.l0"].total_gradient)
+    with gradscope.watch(model, schedule=1) as after:
+        model(_batch()).sum().backward()
+        assert torch.equal(after.latest["encoder.l0"].total_gradient, outer.latest["encoder.l0"].total_gradient)
+
+
+def test_nothing_is_recorded_after_close(tmp_path: Path) -> None:
+    """A closed recorder hears nothing of later training; closing again is harmless."""
+    model = make_model("gru")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = gradscope.watch(model, optimizer, run=tmp_path / "run", schedule=1)
+    output = model(_batch())
+    recorder.close()
+    output.sum().backward()
+    optimizer.step()
+    recorder.close()
+    assert recorder.latest == {}
+    assert gradscope.open_run(tmp_path / "run").iterations.empty
+
+
+def test_a_script_that_never_closes_still_leaves_its_run(tmp_path: Path) -> None:
+    """At the end of the process what is pending is written and the run is marked as complete."""
+    script = f"""
+import torch, gradscope
+layer = torch.nn.GRU(2, 3)
+optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+recorder = gradscope.watch(layer, optimizer, run={str(tmp_path / "run")!r}, schedule=1)
+for _ in range(5):
+    layer(torch.randn(4, 2, 2))[0].sum().backward()
+    optimizer.step()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=100)
+    run = gradscope.open_run(tmp_path / "run")
+    assert run.complete
+    assert len(run.iterations) == 5
+
+
+def test_overhead_is_measured() -> None:
+    """With idle iterations to compare with, the measured fraction is a positive number."""
+    _, recorder = train(make_model("lstm"), iterations=40, schedule=4)
+    assert 0 < recorder.overhead < 20

@@ -1,0 +1,111 @@
+"""What `watch` refuses, in words."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import gradscope
+from tests.instrument.training import make_model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"model": nn.GRU}, "watch expects a torch.nn.Module as model, got the class GRU."),
+        ({"model": "gru"}, "watch expects a torch.nn.Module as model, got a str."),
+        ({"optimizer": 0.1}, "watch expects a torch.optim.Optimizer as optimizer, got a float."),
+        ({"keep": "everything"}, "keep expects one of norms, states, full, got 'everything'."),
+        ({"scaler": 1024}, "scaler expects a torch.amp.GradScaler, got a int."),
+    ],
+)
+def test_wrong_types(arguments: dict[str, object], expected: str) -> None:
+    """Each wrong argument is one message: what was expected, what was got."""
+    with pytest.raises(gradscope.UsageError) as caught:
+        gradscope.watch(**{"model": make_model("gru"), **arguments})
+    assert str(caught.value) == expected
+
+
+def test_nothing_recurrent() -> None:
+    """A model without a recurrent module is told what it has instead."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    with pytest.raises(gradscope.UsageError, match="Sequential has none of them: inside it are Linear, ReLU") as caught:
+        gradscope.watch(model)
+    assert "nn.RNN, nn.GRU and nn.LSTM" in str(caught.value)
+
+
+def test_optimizer_of_another_model() -> None:
+    """An optimiser that shares no parameter with the model is refused."""
+    other = torch.optim.Adam(make_model("gru").parameters())
+    with pytest.raises(gradscope.UsageError, match="updates none of the parameters of Forecaster"):
+        gradscope.watch(make_model("gru"), other)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"num_layers": 2}, "stacks 2 layers"),
+        ({"bidirectional": True}, "bidirectional"),
+        ({"proj_size": 2}, "proj_size"),
+    ],
+)
+def test_forms_that_are_not_supported(options: dict[str, object], why: str) -> None:
+    """Alone in a model they are refused; beside a layer that works they are one warning."""
+    with pytest.raises(gradscope.UsageError, match=why):
+        gradscope.watch(nn.LSTM(2, 4, **options))
+    both = nn.ModuleList([nn.LSTM(2, 4, **options), nn.LSTM(2, 4)])
+    with pytest.warns(UserWarning, match=f"does not watch these modules. 0: .*{why}"):
+        recorder = gradscope.watch(both)
+    recorder.close()
+
+
+def test_a_run_that_exists_is_never_overwritten_unless_asked(tmp_path: Path) -> None:
+    """The second watch on one folder is refused, names overwrite=True, and leaves the first run as it was."""
+    gradscope.watch(make_model("gru"), run=tmp_path / "run", metadata={"who": "first"}).close()
+    with pytest.raises(gradscope.RunError, match="overwrite=True"):
+        gradscope.watch(make_model("gru"), run=tmp_path / "run")
+    assert gradscope.open_run(tmp_path / "run").metadata["user"] == {"who": "first"}
+    gradscope.watch(make_model("gru"), run=tmp_path / "run", metadata={"who": "second"}, overwrite=True).close()
+    assert gradscope.open_run(tmp_path / "run").metadata["user"] == {"who": "second"}
+
+
+def test_log_takes_single_numbers() -> None:
+    """Tensors of one element and numbers are fine; anything else is refused by name."""
+    with gradscope.watch(make_model("gru")) as recorder:
+        recorder.log(loss=torch.tensor([1.0]), accuracy=0.5, count=3)
+        with pytest.raises(gradscope.UsageError, match=r"log\(losses=...\) expects a single number, got a tensor"):
+            recorder.log(losses=torch.ones(3))
+        with pytest.raises(gradscope.UsageError, match="got 'high'"):
+            recorder.log(loss="high")
+
+
+def test_end_iteration_belongs_to_loops_without_optimizer() -> None:
+    """With an optimiser its step ends the iteration, and ending it twice is refused."""
+    model = make_model("gru")
+    with (
+        gradscope.watch(model, torch.optim.Adam(model.parameters())) as recorder,
+        pytest.raises(gradscope.UsageError, match="ends the iteration already"),
+    ):
+        recorder.end_iteration()
+
+
+def test_metadata_describes_the_model(tmp_path: Path) -> None:
+    """A reader of the run learns the layers, the dtype, the schedule and what the user said."""
+    model = make_model("lstm", dtype=torch.float64)
+    gradscope.watch(model, run=tmp_path / "run", schedule=5, keep="norms", metadata={"lag": 7}).close()
+    run = gradscope.open_run(tmp_path / "run")
+    assert run.layers == ["encoder.l0"]
+    described = {
+        key: run.metadata[key] for key in ("dtype", "schedule", "keep", "user", "model", "recorded", "dropped")
+    }
+    assert described == {
+        "dtype": "float64",
+        "schedule": "Every(5)",
+        "keep": "norms",
+        "user": {"lag": 7},
+        "model": "Forecaster",
+        "recorded": 0,
+        "dropped": {},
+    }
+    assert run.metadata["layers"] == {"encoder.l0": {"kind": "lstm", "input_size": 3, "hidden_size": 8}}
