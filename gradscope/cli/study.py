@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: gradscope study vanishing --quick --out reports")
 @click.argument("name", metavar="NAME|FILE.toml")
 @click.option("--quick", is_flag=True, help="A smaller grid and fewer iterations: half a minute.")
-@click.option("--full", is_flag=True, help="As many iterations as the tasks need to be learned: hours.")
+@click.option("--full", is_flag=True, help="Train until the tasks are learned: an hour or more.")
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, help="Folder of the report."
 )

@@ -54,7 +54,7 @@ def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
 
     Raises:
         UsageError: its text cannot be used.
-        RunError: the folder cannot be written, or the scheduler is lost.
+        RunError: the folder cannot be written, the scheduler is lost, or every trial failed.
         GradscopeError: the user interrupted it.
     """
     started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
@@ -66,6 +66,9 @@ def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
     # Workers may stand in another folder than this process.
     to_train = [(trial, folder.resolve()) for trial, folder in jobs if finished_outcome(folder) is None]
     outcomes = _train(spec, to_train, len(jobs), setup, console)
+    failures = [outcome for outcome in outcomes if outcome.status == "failed"]
+    if len(failures) == len(jobs):
+        raise RunError(f"all {len(jobs)} trials failed, so there is nothing to compare. {failures[0].reason}")
     provenance = {
         "command": setup.command,
         "mode": setup.mode,
@@ -77,7 +80,7 @@ def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
         "workers": setup.scheduler or _workers(setup, to_train),
         "trials": len(jobs),
         "reused": len(jobs) - len(to_train),
-        "failed": sum(outcome.status == "failed" for outcome in outcomes),
+        "failed": len(failures),
     }
     return compare(spec, [folder for _, folder in jobs], provenance)
 

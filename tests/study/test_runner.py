@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gradscope.errors import RunError
+from gradscope.study.grid import expand_grid
 from gradscope.study.outcome import read_outcome
 from gradscope.study.runner import Setup, run_study
 from gradscope.study.spec import StudySpec
@@ -87,6 +88,17 @@ def test_failed_and_diverged_trials_are_results(setup, console):
     assert "at iteration" in found.loc[1, "reason"]
     assert comparison.provenance["failed"] == 1
     assert read_outcome(blocked).status == "failed"
+
+
+def test_study_whose_trials_all_fail_is_a_failure(setup, console):
+    """With nothing to compare there is no comparison, and so no report in place of an earlier one."""
+    for trial in expand_grid(_spec()):
+        folder = setup.out / "runs" / "small" / trial.id
+        folder.mkdir(parents=True)
+        (folder / "diary.txt").write_text("mine", encoding="utf-8")
+
+    with pytest.raises(RunError, match=r"all 4 trials failed, so there is nothing to compare\. RunError: "):
+        run_study(_spec(), setup, console)
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/gradscope"])
