@@ -6,17 +6,14 @@ from dataclasses import dataclass
 import pandas as pd
 
 from gradscope.reporting.numbers import counted, half_life, half_life_interval, listed, share
-from gradscope.reporting.tables import JUDGED
+from gradscope.reporting.tables import JUDGED, tone
 
-REACHED = 0.01
-"""Share of the gradient at the task's lag from which it counts as having arrived: the horizon's own bound."""
-
-_BEGAN = {"vanishing": "vanished", "exploding": "exploded", "marginal": "kept it"}
+_BEGAN = {"vanishing": "vanished", "exploding": "exploded", "marginal": "were marginal"}
 _LEDE = {
     "vanishing": "vanishes on its way",
     "exploding": "explodes",
     "marginal": "still arrives",
-    "unclear": "is on the border",
+    "unclear": "stays unclear",
 }
 
 
@@ -86,8 +83,8 @@ def _answer(task: str, rows: pd.DataFrame, clipping: str) -> TaskAnswer:
     if judged.empty:
         return TaskAnswer(task, "No setting gave a verdict here: see why in the table.", ())
     # Marginal is what the fitted rate leaves open; only what was measured says whether the gradient arrives.
-    arrives = (judged["verdict"] != "marginal") | (judged["share_at_lag"] >= REACHED)
-    judged = judged.assign(outcome=judged["verdict"].where(arrives, "unclear"))
+    pairs = zip(judged["verdict"], judged["share_at_lag"], strict=True)
+    judged = judged.assign(outcome=[tone(kind, left) for kind, left in pairs])
     groups = {str(outcome): group for outcome, group in judged.groupby("outcome")}
     statements: list[Statement | None] = [
         tell(groups[outcome]) for outcome, tell in _STATEMENTS.items() if outcome in groups
@@ -117,7 +114,8 @@ def _vanishing(rows: pd.DataFrame) -> Statement:
     if len(dead):
         names = listed([f"{_name(row)} from lag {row['all_zero_lag']:.0f} on" for _, row in dead.iterrows()])
         text += f"It is exactly 0 (underflow) for {names}. "
-    return Statement("vanishing", "Vanishes", text + _HALF_LIVES, _by_cell(rows))
+    text += "Half-lives in times, with their 95 % intervals:"
+    return Statement("vanishing", "Vanishes", text, _by_cell(rows))
 
 
 def _exploding(rows: pd.DataFrame) -> Statement:
@@ -134,13 +132,14 @@ def _keeping(rows: pd.DataFrame) -> Statement:
 
 def _unclear(rows: pd.DataFrame) -> Statement:
     text = (
-        f"Marginal by the rule, since the fitted decay would leave more than 1 % {_at_lag(rows)} or its interval is "
-        f"too wide, yet less than that was measured there. {_HALF_LIVES}"
+        f"Less than 1 % was measured {_at_lag(rows)}, yet the rule calls it marginal: the seeds disagree so much "
+        "that the rate is not sure, or what was fitted is a slow decay after a fast drop close to the loss. "
+        f"{_HALF_LIVES}"
     )
-    return Statement("marginal", "Unclear", text, _by_cell(rows))
+    return Statement("unclear", "Unclear", text, _by_cell(rows))
 
 
-_HALF_LIVES = "Half-lives in times, with their 95 % intervals:"
+_HALF_LIVES = "Half-lives in times, with their 95 % intervals (\u201cor more\u201d: not told apart from no decay):"
 _STATEMENTS: dict[str, Callable[[pd.DataFrame], Statement]] = {
     "vanishing": _vanishing,
     "exploding": _exploding,
@@ -175,7 +174,7 @@ def _by_cell(rows: pd.DataFrame) -> tuple[str, ...]:
 def _half_life(row: pd.Series) -> str:
     interval = half_life_interval(row["rate_low"], row["rate_high"])
     if row["rate_low"] <= 0 <= row["rate_high"]:
-        return f"{interval}, not told apart from no decay"
+        return interval
     value = half_life(row["half_life"])
     return value if interval == value else f"{value} ({interval})"
 

@@ -97,8 +97,8 @@ def _layer_cells(layer: "LayerEvidence") -> tuple[Cell, ...]:
     return (
         Cell(layer.layer),
         Cell(layer.kind),
-        verdict_cell(began.kind, began.reason),
-        verdict_cell(ended.kind, ended.reason),
+        verdict_cell(began.kind, began.share_at_lag, began.reason),
+        verdict_cell(ended.kind, ended.share_at_lag, ended.reason),
         *_decay_cells(layer.end, ended.lag, ended.share_at_lag, mixed=layer.loss_times > 1),
     )
 

@@ -9,8 +9,11 @@ import pandas as pd
 
 from gradscope.reporting.numbers import TIMES, counted, half_life, half_life_interval, number, share
 
-SYMBOLS = {"vanishing": "↓", "exploding": "↑", "marginal": "→", "mixed": "≈"}
-"""One for each verdict, so that colour is never the only sign."""
+SYMBOLS = {"vanishing": "↓", "exploding": "↑", "marginal": "→", "unclear": "?", "mixed": "≈"}
+"""One for each tone, so that colour is never the only sign."""
+
+REACHED = 0.01
+"""Share of the gradient at the task's lag from which it counts as having arrived: the horizon's own bound."""
 
 
 JUDGED = ("vanishing", "exploding", "marginal")
@@ -53,9 +56,14 @@ class Table:
     caption: str
 
 
-def verdict_cell(kind: str, reason: str = "") -> Cell:
+def tone(kind: str, share_at_lag: float) -> str:
+    """Return how a verdict is shown: marginal is good news only where the gradient was measured to arrive."""
+    return "unclear" if kind == "marginal" and not share_at_lag >= REACHED else kind
+
+
+def verdict_cell(kind: str, share_at_lag: float, reason: str) -> Cell:
     """Return a verdict with its symbol and colour, its reason to unfold."""
-    return Cell(kind, sort=kind, kind="verdict", tone=kind, detail=reason)
+    return Cell(kind, sort=kind, kind="verdict", tone=tone(kind, share_at_lag), detail=reason)
 
 
 def number_cell(text: str, value: float, extra: str = "") -> Cell:
@@ -123,8 +131,8 @@ def _verdict_row(row: pd.Series) -> tuple[Cell, ...]:
         Cell(str(row["cell"])),
         Cell(str(row["initialisation"])),
         Cell(str(row["clipping"])),
-        verdict_cell(row["start_verdict"], row["start_verdict_reason"]),
-        verdict_cell(row["verdict"], row["verdict_reason"]),
+        verdict_cell(row["start_verdict"], row["start_share_at_lag"], row["start_verdict_reason"]),
+        verdict_cell(row["verdict"], row["share_at_lag"], row["verdict_reason"]),
         number_cell(growth_half_life(row["rate"], half_life(row["half_life"])), half_life_sort, interval),
         number_cell(share(row["share_at_lag"]), row["share_at_lag"], lag),
         underflow_cell(row["all_zero_lag"], row["first_zero_lag"]),
@@ -183,7 +191,7 @@ def _glance(task: str, rows: pd.DataFrame) -> Glance:
 
 def _glance_cell(row: pd.Series) -> Cell:
     text = row["verdict"] if row["verdict"] not in JUDGED or pd.isna(row["half_life"]) else half_life(row["half_life"])
-    return Cell(text, kind="verdict", tone=row["verdict"], extra=share(row["share_at_lag"]))
+    return Cell(text, kind="verdict", tone=tone(row["verdict"], row["share_at_lag"]), extra=share(row["share_at_lag"]))
 
 
 def clipping_table(clipping: pd.DataFrame, settings: pd.DataFrame) -> Table:
