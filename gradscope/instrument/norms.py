@@ -3,6 +3,8 @@
 The square of a float32 gradient of 1e-23 is 0: a plain norm would report an underflow that never happened.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -30,3 +32,40 @@ def vector_norm(vectors: Float[Tensor, "*leading size"]) -> Float[Tensor, "*lead
 def _norm_in_float64(vectors: Float[Tensor, "*leading size"]) -> Float[Tensor, "*leading"]:
     norm: Tensor = torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float64)
     return norm
+
+
+def norms(tensors: Sequence[Tensor]) -> Float[Tensor, " tensor"]:
+    """Return the L2 norm of each whole tensor, on the first one's device, as float64."""
+    device = tensors[0].device
+    if any(tensor.dtype != torch.float32 or tensor.device != device for tensor in tensors) or device.type != "cpu":
+        return torch.stack([_norm_in_float64(tensor.flatten()).to(device) for tensor in tensors])
+    # What clip_grad_norm_ uses: one call for all parameters.
+    found = torch.stack(list(torch._foreach_norm(list(tensors)))).double()
+    if _all_exact(found, torch.float32):
+        return found
+    return torch.stack([vector_norm(tensor.flatten()) for tensor in tensors])
+
+
+def dot(
+    left: Sequence[Tensor],
+    right: Sequence[Tensor],
+    left_norms: Float[Tensor, " tensor"],
+    right_norms: Float[Tensor, " tensor"],
+) -> Float[Tensor, ""]:
+    """Return the inner product of two lists of tensors, given their norms, as float64."""
+    device = left_norms.device
+    if device.type == "cpu" and _all_exact(left_norms, left[0].dtype) and _all_exact(right_norms, left[0].dtype):
+        products = [torch.dot(a.flatten(), b.flatten()).double() for a, b in zip(left, right, strict=True)]
+    else:
+        products = [
+            torch.dot(a.flatten().double(), b.flatten().double()).to(device) for a, b in zip(left, right, strict=True)
+        ]
+    return torch.stack(products).sum()
+
+
+def _all_exact(found: Float[Tensor, " tensor"], dtype: torch.dtype) -> bool:
+    if dtype not in _SQUARABLE:
+        return False
+    exact_above, _ = _SQUARABLE[dtype]
+    smallest, largest = found.aminmax()
+    return bool(smallest > exact_above and largest < 1 / exact_above)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gradscope.instrument.norms import vector_norm
+from gradscope.instrument.norms import dot, norms
 
 PARAMETER_COLUMNS = ("gradient_norm", "clipped_gradient_norm", "weight_norm", "update_norm")
 CLIP_COLUMNS = ("gradient_norm", "clipped_gradient_norm", "clip_coefficient", "clip_cosine")
@@ -36,7 +36,7 @@ class ParameterWatch:
         self._parameters = {name: p for name, p in parameters.items() if p.requires_grad}
         self._before: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
-        self._given: dict[str, tuple[Tensor, Tensor, Tensor]] | None = None
+        self._given: _Given | None = None
 
         def hook(_: Tensor) -> None:
             arrived()
@@ -63,44 +63,37 @@ class ParameterWatch:
         """Copy the weights and, unless a closure will compute them anew, measure the gradients that are given."""
         self._weights = {name: p.detach().clone() for name, p in self._parameters.items()}
         if gradients_are_final:
-            self._measure()
+            self._given = self._measure()
 
     def after_update(self) -> ParameterRows | None:
         """Return what happened to the parameters, or None if none had a gradient."""
-        if self._given is None:
-            self._measure()
-        if not self._given:
+        given = self._given or self._measure()
+        if given is None:
             return None
-        names, (before, after, product) = list(self._given), map(torch.stack, zip(*self._given.values(), strict=True))
-        weights = torch.stack([_norm(self._weights[name]) for name in names])
-        updates = torch.stack([_norm(self._parameters[name].detach() - self._weights[name]) for name in names])
-        norm, clipped = torch.linalg.vector_norm(before), torch.linalg.vector_norm(after)
-        cosine = (product * (before / norm) * (after / clipped)).nansum()
-        return ParameterRows(
-            names,
-            torch.stack((before, after, weights, updates), dim=1),
-            torch.stack((norm, clipped, clipped / norm, cosine)),
-        )
+        old = [self._weights[name] for name in given.names]
+        updates = torch._foreach_sub([self._parameters[name].detach() for name in given.names], old)
+        columns = torch.stack((given.before, given.after, norms(old), norms(updates)), dim=1)
+        return ParameterRows(given.names, columns, given.clip)
 
     def _gradients(self) -> dict[str, Tensor]:
         found = {name: p.grad.detach() for name, p in self._parameters.items() if p.grad is not None}
         return {name: g.coalesce().values() if g.is_sparse else g for name, g in found.items()}
 
-    def _measure(self) -> None:
-        self._given = {}
-        for name, given in self._gradients().items():
-            before = self._before.get(name)
-            if before is None or before.shape != given.shape:
-                continue  # It got its gradient by another way than a backward pass: nothing to compare with.
-            self._given[name] = _norm(before), _norm(given), _cosine(before, given)
+    def _measure(self) -> "_Given | None":
+        given = self._gradients()
+        # A gradient that came by another way than a backward pass has nothing to be compared with.
+        names = [name for name in given if name in self._before and self._before[name].shape == given[name].shape]
+        if not names:
+            return None
+        before, after = [self._before[name] for name in names], [given[name] for name in names]
+        norms_before, norms_after = norms(before), norms(after)
+        total, total_after = torch.linalg.vector_norm(norms_before), torch.linalg.vector_norm(norms_after)
+        cosine = dot(before, after, norms_before, norms_after) / (total * total_after)
+        return _Given(names, norms_before, norms_after, torch.stack((total, total_after, total_after / total, cosine)))
 
 
-def _norm(tensor: Tensor) -> Float[Tensor, ""]:
-    return vector_norm(tensor.flatten())
-
-
-def _cosine(left: Tensor, right: Tensor) -> Float[Tensor, ""]:
-    # Each is brought to a largest entry of 1: the product of two small float32 numbers would underflow.
-    left, right = (t.flatten() / t.abs().max().clamp_min(torch.finfo(t.dtype).tiny) for t in (left, right))
-    product: Tensor = torch.linalg.vector_norm(left) * torch.linalg.vector_norm(right)
-    return torch.dot(left, right).double() / product.double()
+class _Given(NamedTuple):
+    names: list[str]
+    before: Float[Tensor, " parameter"]
+    after: Float[Tensor, " parameter"]
+    clip: Float[Tensor, "4"]

@@ -116,7 +116,7 @@ def _timesteps(record: PassRecord) -> dict[str, Values]:
         else _host(summary.cell_gradient_norm).mean(1),
         "saturation": _host(summary.saturation),
         "nonfinite": _host(summary.nonfinite),
-        "sequence_norms": list(total),
+        "sequence_norms": [total],
     }
 
 
@@ -137,16 +137,15 @@ def _gates(record: PassRecord) -> Iterator[dict[str, Values]]:
 def _states(record: PassRecord) -> Iterator[dict[str, Values]]:
     if record.hidden is None or record.total_gradient is None:
         return
-    hidden, gradient = _host(record.hidden), _host(record.total_gradient)
-    time, sequences = hidden.shape[:2]
-    for sequence in range(sequences):
-        yield {
-            **_keys(record, time),
-            "sequence": np.full(time, sequence),
-            "time": np.arange(time),
-            "hidden": list(hidden[:, sequence]),
-            "total_gradient": list(gradient[:, sequence]),
-        }
+    hidden, gradient = (_host(kept).swapaxes(0, 1) for kept in (record.hidden, record.total_gradient))
+    sequences, time, units = hidden.shape
+    yield {
+        **_keys(record, sequences * time),
+        "sequence": np.repeat(np.arange(sequences), time),
+        "time": np.tile(np.arange(time), sequences),
+        "hidden": [hidden.reshape(-1, units)],
+        "total_gradient": [gradient.reshape(-1, units)],
+    }
 
 
 def _parameters(record: IterationRecord) -> dict[str, Values]:

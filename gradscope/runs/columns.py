@@ -10,7 +10,8 @@ from gradscope.runs.layout import LISTS, TABLES
 
 Scalar: TypeAlias = float | int | bool | str | None
 ColumnLike: TypeAlias = np.ndarray | Sequence[Scalar] | Sequence[np.ndarray]
-"""A 1-D array, a sequence of scalars (None is missing), or a 1-D array (or None) for each row of a list column."""
+"""A 1-D array, or a sequence of scalars (None is missing); for a list column a sequence of 1-D arrays, a row each, of
+2-D arrays, several rows each, or of None."""
 
 
 def arrow_table(table: str, columns: Mapping[str, ColumnLike]) -> Any:  # noqa: ANN401 - pyarrow ships no types
@@ -49,12 +50,13 @@ def _logged_column(values: ColumnLike) -> Any:  # noqa: ANN401
 
 def _list_column(rows: Any) -> Any:  # noqa: ANN401 - an array of arrays has no narrower type
     # One flat buffer cut into rows: through Python lists of floats it would cost a hundred times as much.
-    present = [np.asarray(row) for row in rows if row is not None]
-    if any(row.ndim != 1 for row in present):
-        raise pa.ArrowInvalid("each row of a list column is a 1-D array")
-    flat = np.concatenate(present) if present else np.empty(0)
+    blocks = [None if row is None else np.atleast_2d(np.asarray(row)) for row in rows]
+    present = [block for block in blocks if block is not None]
+    if any(block.ndim != 2 for block in present):
+        raise pa.ArrowInvalid("a list column is made of 1-D arrays, a row each, or 2-D arrays, rows of equal length")
+    flat = np.concatenate([block.ravel() for block in present]) if present else np.empty(0)
     flat = flat if flat.dtype in (np.float32, np.float64) else flat.astype(np.float64)
-    lengths = [0 if row is None else len(row) for row in rows]
-    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int32)
-    missing = np.array([row is None for row in rows], dtype=bool)
+    lengths = np.concatenate([[0], *(np.zeros(1) if b is None else np.full(len(b), b.shape[1]) for b in blocks)])
+    missing = np.concatenate([np.full(1 if b is None else len(b), b is None) for b in blocks] or [np.empty(0, bool)])
+    offsets = np.cumsum(lengths, dtype=np.int64).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat), mask=pa.array(missing))

@@ -98,7 +98,8 @@ class RunWriter:
         name = Part(table, self._manifest.writer, self.flushes).name
         temporary = self.path / temporary_name(name)
         try:
-            pq.write_table(content, temporary, use_dictionary=[n for n in _NAMES if n in content.column_names])
+            names = [name for name in _NAMES if name in content.column_names]
+            pq.write_table(content, temporary, use_dictionary=names, compression="zstd")
             size = temporary.stat().st_size
             os.replace(temporary, self.path / name)  # noqa: PTH105 - the one call whose atomicity we rely on
         except BaseException:

@@ -160,7 +160,7 @@ def test_a_closed_run_takes_no_more(tmp_path):
         ({"iterations": {"iteration": [0]}, "gates": {"iteration": [0], "gaet": ["f"]}}, "gaet"),
         ({"iterations": {"iteration": [0, 1], "loss": [1.0]}}, "length"),
         ({"iterations": {"iteration": ["zero"]}}, "iteration"),
-        ({"iterations": {"iteration": [0]}, "states": {"hidden": [np.ones((2, 2))]}}, "1-D"),
+        ({"iterations": {"iteration": [0]}, "states": {"hidden": [np.ones((2, 2, 2))]}}, "1-D"),
     ],
 )
 def test_a_flush_that_does_not_fit_the_layout_is_a_mistake_of_the_caller(tmp_path, tables, said):
