@@ -72,7 +72,10 @@ def gradient_section(
         return
     hidden = len(layers) - MOST_LAYERS
     text = f"The figures show the first {MOST_LAYERS} of {len(layers)} layers." if hidden > 0 else ""
-    plates = [*_lag_plates(examined, layers[:MOST_LAYERS], inliner), *_time_plates(runs, examined, inliner)]
+    plates = [
+        *_lag_plates(examined, layers[:MOST_LAYERS], inliner),
+        *_time_plates(runs, examined, layers[:MOST_LAYERS], inliner),
+    ]
     yield Section("gradient", "Gradient through time", text, tables=[layer_table(examined)], plates=plates)
 
 
@@ -86,17 +89,32 @@ def _lag_plates(examined: Mapping[str, Examination], layers: Sequence[str], inli
     yield lag_plate(lags, "Share of the gradient against lag", frame, inliner, CAPTION_OF_RUNS)
 
 
-def _time_plates(runs: Mapping[str, Run], examined: Mapping[str, Examination], inliner: SvgInliner) -> Iterator[Plate]:
-    for name, run in runs.items():
-        layers = recorded_layers(run)[:MOST_LAYERS]
-        rows = {layer: newest_calls(run.timesteps, layer) for layer in layers}
-        if not rows:
-            continue
-        prefix = f"{name}: " if len(runs) > 1 else ""
-        phased = {layer: in_phases(run, layer, with_lag(table, layer)) for layer, table in rows.items()}
-        yield _headed(gradient_plate(phased, inliner), prefix)
-        where = {layer.layer: words for layer in examined[name].layers if (words := _where(layer))}
-        yield _headed(heatmap_plate("Through training", rows, inliner, where=where), prefix)
+def _time_plates(
+    runs: Mapping[str, Run], examined: Mapping[str, Examination], layers: Sequence[str], inliner: SvgInliner
+) -> Iterator[Plate]:
+    """Yield the figures over time: a panel a layer for one run; for several, a figure a layer and a panel a run."""
+    if len(runs) == 1:
+        (name,) = runs
+        panels = {layer.layer: (name, layer) for layer in examined[name].layers if layer.layer in layers}
+        yield from _time_pair("", panels, runs, inliner)
+        return
+    for chosen in layers:
+        panels = {name: (name, layer) for name in runs for layer in examined[name].layers if layer.layer == chosen}
+        yield from _time_pair(f"{chosen}: ", panels, runs, inliner)
+
+
+def _time_pair(
+    prefix: str, panels: Mapping[str, tuple[str, LayerEvidence]], runs: Mapping[str, Run], inliner: SvgInliner
+) -> Iterator[Plate]:
+    """Yield total beside direct gradient, and the gradient through training; panel title -> (run, layer)."""
+    rows = {title: newest_calls(runs[name].timesteps, layer.layer) for title, (name, layer) in panels.items()}
+    phased = {
+        title: in_phases(runs[name], layer.layer, with_lag(rows[title], layer.layer))
+        for title, (name, layer) in panels.items()
+    }
+    where = {title: words for title, (_, layer) in panels.items() if (words := _where(layer))}
+    for plate in (gradient_plate(phased, inliner), heatmap_plate("Through training", rows, inliner, where=where)):
+        yield replace(plate, title=prefix + plate.title)
 
 
 def _where(layer: LayerEvidence) -> str:
@@ -104,10 +122,6 @@ def _where(layer: LayerEvidence) -> str:
     if layer.loss_times > 1:
         return f"the loss enters at {layer.loss_times} times"
     return "the loss is at the bottom" if layer.layer.endswith("_reverse") else ""
-
-
-def _headed(plate: Plate, prefix: str) -> Plate:
-    return replace(plate, title=prefix + plate.title, topic="")
 
 
 def gates_section(runs: Mapping[str, Run], inliner: SvgInliner) -> Iterator[Section]:

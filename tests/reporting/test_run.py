@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from gradscope.errors import RunError, UsageError
@@ -102,7 +103,23 @@ def test_several_runs_side_by_side(runs: Path, tmp_path: Path) -> None:
     labels = re.findall(r'aria-label="(encoder\.l0: share of the gradient[^"]+)"', text)
     assert len(labels) == 1
     assert "with plain and" in labels[0]
+    assert re.findall(r"<h3>(encoder\.\w+: [^<]+)</h3>", text) == [
+        f"encoder.{layer}: {title}"
+        for layer in ("l0", "l1")
+        for title in ("Total and direct gradient", "Through training")
+    ]
     assert "with killed" in labels[0]
+
+
+def test_underflow_is_not_drawn_as_a_return(tmp_path: Path) -> None:
+    """Where half of the iterations are exactly 0 the median of them all is drawn, not that of the survivors."""
+    from gradscope.reporting.figures.through_time import gradient_plate
+    from gradscope.reporting.svg import SvgInliner
+
+    norms = [1.0, 1e-3, 1e-6, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0]
+    rows = {"phase": ["end"] * 9, "lag": [0, 1, 2] * 3, "total_gradient_norm": norms, "direct_gradient_norm": [0.0] * 9}
+    (panel,) = gradient_plate({"l0": pd.DataFrame(rows)}, SvgInliner()).panels
+    assert "of which exactly 0 is left at lag 2" in panel.svg
 
 
 def test_runs_are_named_by_what_tells_them_apart(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Iteration against time: where in the sequence the gradient lives, and how that changes while the model trains."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLUMNS, ROWS = 240, 160
 """Most pixels that an image has: finer than a panel can show."""
 SPAN = 10
-"""Decades that the colour scale covers below the largest norm; what lies below them has the lowest colour."""
+"""Decades that the colour scale covers below each panel's largest norm; what lies below has the lowest colour."""
 _MAP = "viridis"
 
 CAPTION = (
@@ -51,8 +51,9 @@ def heatmap_plate(
     Returns:
         The figure.
     """
-    norms = np.concatenate([table["total_gradient_norm"].to_numpy(float) for table in tables.values()])
-    low, high = _limits(norms)
+    each = [table["total_gradient_norm"].to_numpy(float) for table in tables.values()]
+    norms = np.concatenate(each)
+    low, high = _limits(each)
     places = dict.fromkeys(tables, "the loss is at the top") | dict(where or {})
     panels = [_panel(name, table, low, high, inliner, places[name]) for name, table in tables.items()]
     return Plate(
@@ -64,13 +65,14 @@ def heatmap_plate(
     )
 
 
-def _limits(norms: "NDArray[np.float64]") -> tuple[float, float]:
-    """Return the norms at both ends of the colour scale."""
-    positive = norms[np.isfinite(norms) & (norms > 0)]
-    if not len(positive):
+def _limits(panels: Sequence["NDArray[np.float64]"]) -> tuple[float, float]:
+    """Return the norms at both ends of the colour scale; a panel that explodes does not drown the others in black."""
+    positive = [norms[np.isfinite(norms) & (norms > 0)] for norms in panels]
+    positive = [norms for norms in positive if len(norms)]
+    if not positive:
         return 1e-10, 1.0
-    high = float(positive.max())
-    low = max(float(positive.min()), high * 10.0**-SPAN)
+    high = max(float(norms.max()) for norms in positive)
+    low = min(max(float(norms.min()), float(norms.max()) * 10.0**-SPAN) for norms in positive)
     return (low, high) if low < high else (high / 10, high)
 
 

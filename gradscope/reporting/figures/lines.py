@@ -43,6 +43,8 @@ def median_lines(
     spread = table.groupby([by, x], sort=True)[y].agg(["median", "min", "max"]).reset_index()
     medians = spread.rename(columns={"median": y})[[by, x, y]]
     shown = [name for name in colours if name in set(spread[by])]
+    if not shown:
+        return medians
     sns.lineplot(
         medians,
         x=x,

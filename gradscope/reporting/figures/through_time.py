@@ -45,7 +45,9 @@ def gradient_plate(tables: Mapping[str, pd.DataFrame], inliner: SvgInliner) -> P
 
 
 def _gradients(name: str, table: pd.DataFrame, inliner: SvgInliner) -> Panel | None:
-    rows = table.melt(["phase", "lag"], list(_QUANTITIES), "line", "norm").replace({"line": _QUANTITIES})
+    melted = table.melt(["phase", "lag"], list(_QUANTITIES), "line", "norm").replace({"line": _QUANTITIES})
+    # Medians first, zeros among them: without its zeros a gradient that underflows would seem to come back.
+    rows = melted.groupby(["phase", "line", "lag"], sort=False)["norm"].median().reset_index()
     positive = rows[np.isfinite(rows["norm"].to_numpy(float)) & (rows["norm"] > 0)]
     if positive.empty:
         return None
