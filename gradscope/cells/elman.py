@@ -22,5 +22,5 @@ def activation_derivative(
         `out`.
     """
     if nonlinearity == "tanh":
-        return torch.mul(hidden, hidden, out=out).neg_().add_(1)
+        return torch.addcmul(hidden.new_ones(()), hidden, hidden, value=-1, out=out)
     return torch.gt(hidden, 0, out=out)

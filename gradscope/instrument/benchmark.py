@@ -15,7 +15,7 @@ from gradscope.instrument.recorder import Recorder
 from gradscope.instrument.schedules import At, Every, Schedule
 from gradscope.instrument.watching import watch
 
-CELLS: dict[str, type[nn.RNNBase]] = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
+CELLS: dict[str, Callable[[int, int], nn.RNNBase]] = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
 _NEVER = At(())
 
 

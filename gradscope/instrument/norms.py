@@ -23,6 +23,8 @@ def vector_norm(vectors: Float[Tensor, "*leading size"]) -> Float[Tensor, "*lead
     smallest, largest = norm.aminmax()
     if largest > 1 / exact_above:
         return _norm_in_float64(vectors)
+    if largest == 0 and not any(bound != 0 for bound in vectors.aminmax()):
+        return norm
     if smallest < exact_above:
         lifted = torch.linalg.vector_norm(vectors * lift, dim=-1).double().div_(lift)
         norm = norm.where(norm > exact_above, lifted)

@@ -24,7 +24,7 @@ from gradscope.instrument.workspace import Workspace
 FLAT_TANH = 0.9
 """|tanh(u)| above this counts as saturated: its derivative is below 0.19."""
 
-_BLOCK_ELEMENTS_ON_CPU = 131_072
+_BLOCK_ELEMENTS_ON_CPU = 262_144
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,16 +108,16 @@ def _elman_saturation(derivative: Float[Tensor, "time batch hidden"]) -> Float[T
 
 def _elman(call: Call, rows: Rows, nonlinearity: Nonlinearity) -> Iterator[Block]:
     gradients = call.gradients_per_time()
-    recurrent = call.weights().recurrent
+    recurrent = call.weights().recurrent if gradients is None else None
     incoming = None
     for times in blocks_of(call):
         total = rows.total_gradient[times]
         delta = activation_derivative(rows.hidden[times], nonlinearity, out=rows.scratch(times))
         saturation = _elman_saturation(delta)
-        if gradients is None:
+        if recurrent is not None:
             incoming = elman_adjoint(call.direct_gradient(times), delta, recurrent, incoming, total)
         else:
-            delta.mul_(torch.stack(gradients[times], out=total))
+            delta.mul_(torch.stack((gradients or [])[times], out=total))
         yield Block(times, delta, saturation)
 
 

@@ -56,6 +56,7 @@ class Recorder:
         self._cost = Cost()
         self._guard = _Guard(self._give_up)
         self._closed = False
+        self._steps_inside = 0
         self._iteration = 0
         self._scalars: dict[str, float | Tensor] = {}
         self._forward_handles: list[RemovableHandle] = []
@@ -212,14 +213,18 @@ class Recorder:
         return self._scaler.scale(torch.ones((), device=device))  # Without .get_scale(), which waits for the device.
 
     def _before_step(self, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._parameter_watch is None:
+        self._steps_inside += 1
+        if self._steps_inside > 1 or self._parameter_watch is None:
             return
-        closure = args[0] if args else kwargs.get("closure")
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")  # args[0] is the optimiser itself
         with self._guard, torch.no_grad():
             self._parameter_watch.before_update(gradients_are_final=closure is None)
 
     def _after_step(self, *_: object) -> None:
-        self._end_iteration()
+        # An optimiser that calls super().step() has its hooks called once for each class.
+        self._steps_inside = max(0, self._steps_inside - 1)
+        if self._steps_inside == 0:
+            self._end_iteration()
 
     def _end_iteration(self) -> None:
         if self._closed:

@@ -41,7 +41,7 @@ class Summary:
         for block in reconstruct(call, rows):
             self._add(block, rows)
         self.hidden_norm: Float[Tensor, "time batch"] = vector_norm(rows.hidden)
-        self.direct_norm: Float[Tensor, "time batch"] = vector_norm(call.direct_gradient(slice(0, time)))
+        self.direct_norm: Float[Tensor, "time batch"] = _direct_norm(call.direct_gradient(slice(0, time)))
         self.cell_norm: Float[Tensor, "time batch"] | None = vector_norm(rows.cell) if lstm else None
         self.gates: dict[str, Float[Tensor, "3 time"]] = {name: _openness(gate) for name, gate in rows.gates.items()}
 
@@ -66,6 +66,16 @@ class Summary:
     def nonfinite(self) -> Int[Tensor, " time"]:
         """How many sequences have a NaN or an infinity in their state or their total gradient."""
         return (~(self.hidden_norm + self.total_norm).isfinite()).sum(1)
+
+
+def _direct_norm(direct: Float[Tensor, "time batch hidden"]) -> Float[Tensor, "time batch"]:
+    earlier = direct[:-1]
+    if direct.device.type != "cpu" or len(direct) == 1 or any(bound != 0 for bound in earlier.aminmax()):
+        return vector_norm(direct)
+    # A loss on the last time is so common that finding the zeros before it pays.
+    norm = torch.zeros(direct.shape[:2], dtype=torch.float64)
+    norm[-1] = vector_norm(direct[-1])
+    return norm
 
 
 def _openness(gate: Float[Tensor, "time batch hidden"]) -> Float[Tensor, "3 time"]:

@@ -472,3 +472,21 @@ def test_overhead_is_measured() -> None:
     """With idle iterations to compare with, the measured fraction is a positive number."""
     _, recorder = train(make_model("lstm"), iterations=40, schedule=4)
     assert 0 < recorder.overhead < 20
+
+
+class _Consuming(torch.optim.SGD):
+    """Leaves no gradient behind, as optimisers that save memory do."""
+
+    def step(self, closure: object = None) -> None:
+        """Update, then clear."""
+        super().step(closure)
+        self.zero_grad()
+
+
+def test_optimisers_that_consume_their_gradients(tmp_path: Path) -> None:
+    """What the optimiser was given is measured before its step: afterwards it may be gone."""
+    train(make_model("gru"), iterations=2, run=tmp_path / "run", schedule=1, optimizer=_Consuming)
+    run = gradscope.open_run(tmp_path / "run")
+    assert (run.iterations["clipped_gradient_norm"] > 0).all()
+    assert (run.parameters["update_norm"] > 0).all()
+    assert list(run.iterations["iteration"]) == [0, 1]
