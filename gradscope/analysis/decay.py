@@ -1,6 +1,7 @@
 """How fast a gradient changes on its way back through time: rate, half-life, horizon, underflow."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -43,6 +44,7 @@ class Decay:
         exponent: Slope of log(norm) against log(lag), the exponent if the law is a power law.
         share: (lag,) mean norm as a share of the mean norm at lag 0; NaN where a norm is not finite.
         horizon_lag: Smallest lag from which on the share is at most 1 %; None if the gradient reaches further.
+        interval: What the interval of the rate is, in words.
     """
 
     rate: float
@@ -64,6 +66,7 @@ class Decay:
     exponent: float
     share: Float[np.ndarray, " lag"]
     horizon_lag: int | None
+    interval: str = "95 % interval"
 
     @property
     def lags(self) -> int:
@@ -161,6 +164,20 @@ def fit_decay(
         share=share,
         horizon_lag=_start_of_tail(share <= HORIZON_SHARE),
     )
+
+
+def over_groups(pooled: Decay, members: Sequence[Decay]) -> Decay:
+    """Return a decay whose interval holds for every group, such as every training seed.
+
+    Args:
+        pooled: of the sequences of all groups.
+        members: of each group; at least one.
+
+    Returns:
+        `pooled`, its interval the one that spans the 95 % intervals of all groups.
+    """
+    low, high = min(member.rate_low for member in members), max(member.rate_high for member in members)
+    return replace(pooled, rate_low=low, rate_high=high, interval="95 % intervals of the seeds from")
 
 
 def _mean_norm(profile: Float[np.ndarray, "lag sequence"]) -> Float[np.ndarray, " lag"]:

@@ -109,7 +109,8 @@ def _speed(decay: Decay) -> str:
     change = f"The gradient {_change(decay)}"
     if not math.isfinite(decay.rate_low):
         return f"{change}, measured on one short sequence, so how sure that is cannot be said."
-    interval = "rate {}, 95 % interval {} to {}".format(*_to_the_digit(decay.rate, decay.rate_low, decay.rate_high))
+    rate, low, high = _to_the_digit(decay.rate, decay.rate_low, decay.rate_high)
+    interval = f"rate {rate}, {decay.interval} {low} to {high}"
     law = f"; it slows down on the way, as lag to the power {decay.exponent:.2f}" if _slows_down(decay) else ""
     return f"{change} ({interval}){law}."
 

@@ -114,14 +114,15 @@ def _vanishing(rows: pd.DataFrame) -> Statement:
     if len(dead):
         names = listed([f"{_name(row)} from lag {row['all_zero_lag']:.0f} on" for _, row in dead.iterrows()])
         text += f"It is exactly 0 (underflow) for {names}. "
-    text += "Half-lives in times, with their 95 % intervals:"
+    text += "Half-lives in times, with the span of the seeds' 95 % intervals:"
     return Statement("vanishing", "Vanishes", text, _by_cell(rows))
 
 
 def _exploding(rows: pd.DataFrame) -> Statement:
     most = float(rows["share_at_lag"].max())
     known = f"Up to {share(most)} of the gradient at lag 0 arrives {_at_lag(rows)}. " if pd.notna(most) else ""
-    return Statement("exploding", "Explodes", f"{known}Doubling times, with their 95 % intervals:", _by_cell(rows))
+    text = f"{known}Doubling times, with the span of the seeds' 95 % intervals:"
+    return Statement("exploding", "Explodes", text, _by_cell(rows))
 
 
 def _keeping(rows: pd.DataFrame) -> Statement:
@@ -139,7 +140,10 @@ def _unclear(rows: pd.DataFrame) -> Statement:
     return Statement("unclear", "Unclear", text, _by_cell(rows))
 
 
-_HALF_LIVES = "Half-lives in times, with their 95 % intervals (\u201cor more\u201d: not told apart from no decay):"
+_HALF_LIVES = (
+    "Half-lives in times, with the span of the seeds' 95 % intervals "
+    "(\u201cor more\u201d: not told apart from no decay):"
+)
 _STATEMENTS: dict[str, Callable[[pd.DataFrame], Statement]] = {
     "vanishing": _vanishing,
     "exploding": _exploding,

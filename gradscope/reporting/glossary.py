@@ -22,7 +22,8 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "interval",
-        "95 % of what the half-life comes out as when the sequences (and the seeds) are drawn again with replacement.",
+        "95 % of what the half-life comes out as when the sequences are drawn again with replacement. Over several "
+        "seeds it spans the intervals of all of them, so that a verdict holds for each seed.",
     ),
     (
         "vanishing, exploding, marginal",

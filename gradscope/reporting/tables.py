@@ -106,7 +106,7 @@ def verdict_table(settings: pd.DataFrame) -> Table:
         ("Clipping", ""),
         ("At the start", "verdict over the first quarter of training"),
         ("At the end", "verdict over the last quarter of training"),
-        ("Half-life", "times, at the end, with its 95 % interval; doubling time where it explodes"),
+        ("Half-life", "times, at the end, with the span of the seeds' 95 % intervals; doubling time where it explodes"),
         ("Left at the task's lag", "share of the gradient at the end of training"),
         ("Underflow", "lag from which the gradient is exactly 0, in all sequences or in some"),
         ("Final loss", "mean of the last tenth; lowest and highest seed"),

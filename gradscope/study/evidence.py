@@ -20,7 +20,7 @@ PHASES: tuple[Phase, ...] = ("start", "end")
 """The first and the last quarter of the recorded iterations."""
 
 RESAMPLES = 200
-"""Of the bootstrap of a single trial, whose interval no verdict of the study rests on."""
+"""Of the bootstrap: enough to know the width of an interval to a twentieth of itself."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,10 +10,10 @@ import pandas as pd
 from jaxtyping import Float
 
 from gradscope.analysis.clipping import clipping_statistics
-from gradscope.analysis.decay import Decay, fit_decay
+from gradscope.analysis.decay import Decay, fit_decay, over_groups
 from gradscope.analysis.judging import verdict
 from gradscope.analysis.pooling import Phase
-from gradscope.study.evidence import PHASES, Evidence
+from gradscope.study.evidence import PHASES, RESAMPLES, Evidence
 
 SETTING = ("task", "cell", "initialisation", "clipping")
 """The settings that a study compares; a trial is one of them and a seed."""
@@ -65,14 +65,16 @@ def setting_rows(evidence: Sequence[Evidence], trials: Sequence[Row]) -> Iterato
         trials: their rows, in the same order.
 
     Yields:
-        Column -> value. The decay is fitted to the sequences of all seeds together, its interval drawn over seeds
-        first, so that three seeds do not pass for three hundred sequences.
+        Column -> value. The decay is fitted to the sequences of all seeds together. Its interval spans the 95 %
+        intervals of the single seeds, so that what is said of a setting holds for each of its seeds: an interval of
+        the mean over three seeds would be wide by its two degrees of freedom alone, one of the pooled sequences narrow
+        as if there were one network.
     """
     for setting, group in groupby(zip(evidence, trials, strict=True), lambda pair: setting_of(pair[0])):
         pairs = list(group)
         used = [one for one, _ in pairs if one.judged]
         rows = [row for _, row in pairs]
-        decays = {phase: _pooled(used, phase) for phase in PHASES}
+        decays = {phase: _over_seeds(used, phase) for phase in PHASES}
         lag = next((one.outcome.lag for one in used if one.outcome.lag is not None), None)
         yield {
             **dict(zip(SETTING, setting, strict=True)),
@@ -125,13 +127,13 @@ def _phase(decay: Decay | None, lag: int | None, times: int, prefix: str) -> Row
     return {prefix + name: value for name, value in row.items()}
 
 
-def _pooled(evidence: Sequence[Evidence], phase: Phase) -> Decay | None:
-    """Return the decay over the sequences of all seeds."""
+def _over_seeds(evidence: Sequence[Evidence], phase: Phase) -> Decay | None:
+    """Return the decay over the sequences of all seeds, its interval that which holds for each of them."""
     found = [(one, norms) for one in evidence if (norms := one.norms(phase)) is not None]
-    if not found:
-        return None
-    seeds = np.repeat(np.arange(len(found)), [norms.shape[1] for _, norms in found])
-    return fit_decay(_side_by_side([norms for _, norms in found]), floor=found[0][0].floor, groups=seeds)
+    if len(found) < 2:
+        return found[0][0].decay(phase) if found else None
+    pooled = fit_decay(_side_by_side([norms for _, norms in found]), floor=found[0][0].floor, resamples=RESAMPLES)
+    return over_groups(pooled, [decay for one, _ in found if (decay := one.decay(phase)) is not None])
 
 
 def _side_by_side(parts: list[Float[np.ndarray, "time sequence"]]) -> Float[np.ndarray, "time sequence"]:

@@ -71,14 +71,21 @@ def test_verdicts_follow_the_rule(comparison: Comparison) -> None:
     }
 
 
-def test_the_interval_is_drawn_over_seeds(tmp_path: Path) -> None:
-    """Seeds that disagree widen the pooled interval far beyond that of each seed."""
+def test_the_interval_spans_those_of_the_seeds(tmp_path: Path) -> None:
+    """What is said of a setting holds for each of its seeds, and the reason says what the interval is."""
     rates = (-0.2, -0.3, -0.4)
     made = [write_trial(tmp_path, str(seed), rate=rate, seed=seed) for seed, rate in enumerate(rates)]
     found = _compare(made)
-    pooled = found.settings.iloc[0]
-    single = found.trials["rate_high"] - found.trials["rate_low"]
-    assert pooled["rate_high"] - pooled["rate_low"] > 5 * single.max()
+    setting = found.settings.iloc[0]
+    assert setting["rate_low"] == found.trials["rate_low"].min()
+    assert setting["rate_high"] == found.trials["rate_high"].max()
+    assert "95 % intervals of the seeds from -0.4" in setting["verdict_reason"]
+
+
+def test_seeds_that_disagree_in_direction_leave_a_setting_marginal(tmp_path: Path) -> None:
+    """One seed that grows and two that shrink: neither verdict holds for all."""
+    made = [write_trial(tmp_path, str(seed), rate=rate, seed=seed) for seed, rate in enumerate((-0.2, 0.05, -0.4))]
+    assert _compare(made).settings["verdict"].tolist() == ["marginal"]
 
 
 def test_underflow_is_kept_as_exact_zeros(comparison: Comparison) -> None:
