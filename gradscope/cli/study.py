@@ -105,10 +105,10 @@ def _print_result(comparison: "Comparison", report: Path, as_json: bool) -> None
         return
     from rich.console import Console
 
-    from gradscope.study.verdict_table import verdict_table
+    from gradscope.study.verdict_table import verdict_tables
 
     console = Console()
-    console.print(verdict_table(comparison))
+    console.print(*verdict_tables(comparison))
     lost = comparison.trials[comparison.trials["status"] != "finished"]
     for row in lost.to_dict("records"):
         words = " ".join(str(row[key]) for key in ("task", "cell", "initialisation", "clipping"))

@@ -1,13 +1,14 @@
 """The table at the end of the terminal."""
 
 import io
+import math
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from gradscope.study.verdict_table import verdict_table
+from gradscope.study.verdict_table import verdict_tables
 
 
 def _comparison(**columns):
@@ -20,13 +21,14 @@ def _comparison(**columns):
         "half_life": 3.21,
         "rate": -0.216,
         "loss_final_mean": 0.1666,
+        "lag": 75.0,
     }
     return SimpleNamespace(settings=pd.DataFrame([row | columns]))
 
 
 def _printed(comparison, width):
     console = Console(file=io.StringIO(), width=width)
-    console.print(verdict_table(comparison))
+    console.print(*verdict_tables(comparison))
     return console.file.getvalue().splitlines()
 
 
@@ -34,7 +36,7 @@ def test_one_line_a_setting_at_80_columns():
     """Nothing is cut or folded at the usual width of a terminal."""
     *_, line = [line for line in _printed(_comparison(), 80) if line.strip()]
 
-    assert line.split() == ["vanishing", "adding", "rnn_tanh", "forget-bias(1)", "value(0.1)", "3.2", "0.167"]
+    assert line.split() == ["vanishing", "rnn_tanh", "forget-bias(1)", "value(0.1)", "3.2", "<0.01", "%", "0.167"]
     assert len(line) <= 80
 
 
@@ -56,4 +58,30 @@ def test_half_life_without_end_growth_and_no_number(columns, half_life):
     """A gradient that keeps, one that doubles, and one that could not be fitted."""
     *_, line = [line for line in _printed(_comparison(**columns), 80) if line.strip()]
 
-    assert line.split()[5] == half_life
+    assert line.split()[4] == half_life
+
+
+def test_each_task_says_how_far_back_it_needs_the_gradient():
+    """One table a task, under the distance that its verdicts are judged by."""
+    title = _printed(_comparison(), 80)[0].strip()
+
+    assert title == "adding: must reach 75 times back; left: what the half-life leaves there"
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        (-math.inf, "0 %"),
+        (-0.2, "<0.01 %"),
+        (-0.05, "2.4 %"),
+        (math.log(0.45) / 75, "45 %"),
+        (0.0, "100 %"),
+        (0.08, "x403"),
+        (math.nan, "-"),
+    ],
+)
+def test_what_is_left_in_few_characters(rate, said):
+    """From nothing over next to nothing to many times over."""
+    *_, line = [line for line in _printed(_comparison(rate=rate), 80) if line.strip()]
+
+    assert line.split()[5:-1] == said.split()
