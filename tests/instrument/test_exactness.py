@@ -37,7 +37,8 @@ def _relative_error(measured: Tensor, expected: Tensor) -> float:
     return float((error / size.clamp_min(1e-300)).where(size > 0, error).max())
 
 
-def _assert_equal(trajectory: gradscope.Trajectory, truth: Truth, tolerance: float) -> None:
+def assert_equal(trajectory: gradscope.Trajectory, truth: Truth, tolerance: float) -> None:
+    """Every quantity of a trajectory is the oracle's."""
     for name in ("hidden", "total_gradient", "direct_gradient"):
         assert _relative_error(getattr(trajectory, name), getattr(truth, name)) < tolerance, name
     if truth.cell is not None:
@@ -58,7 +59,7 @@ def test_trajectory_equals_the_unrolled_float64_loop(case: Case) -> None:
     """Through the mechanism that gradscope chooses by itself, every quantity equals the oracle's."""
     event(case.kind)
     module = case.module
-    _assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
+    assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
 
 
 @settings(max_examples=100, deadline=None)
@@ -68,7 +69,7 @@ def test_sweep_equals_the_unrolled_float64_loop(case: Case) -> None:
     module = case.module
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fused, "nodes_per_time", lambda *_: None)
-        _assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
+        assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
 
 
 @settings(max_examples=40, deadline=None)
@@ -78,9 +79,9 @@ def test_blocks_do_not_show(case: Case) -> None:
     module = case.module
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reconstruction, "_BLOCK_ELEMENTS_ON_CPU", 2 * case.batch * case.hidden)
-        _assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
+        assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
         patch.setattr(fused, "nodes_per_time", lambda *_: None)
-        _assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
+        assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
 
 
 @settings(max_examples=40, deadline=None)
@@ -90,7 +91,7 @@ def test_gru_gates_recomputed_equal_those_saved(case: Case) -> None:
     module = case.module
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fused, "saved_gru_gates", lambda _: None)
-        _assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
+        assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
 
 
 @pytest.mark.parametrize("kind", KINDS)
