@@ -116,8 +116,14 @@ def _timesteps(record: PassRecord) -> dict[str, Values]:
         else _host(summary.cell_gradient_norm).mean(1),
         "saturation": _host(summary.saturation),
         "nonfinite": _host(summary.nonfinite),
-        "sequence_norms": [total],
+        "sequence_norms": [_state_gradient(summary)],
     }
+
+
+def _state_gradient(summary: Summary) -> np.ndarray:
+    # What the recurrence carries is (h, c) in an LSTM: where its hidden state lets go, its cell may still hold on.
+    total = _host(summary.total_norm)
+    return total if summary.cell_gradient_norm is None else np.hypot(total, _host(summary.cell_gradient_norm))
 
 
 def _gates(record: PassRecord) -> Iterator[dict[str, Values]]:

@@ -134,8 +134,7 @@ def _keeping(rows: pd.DataFrame) -> Statement:
 def _unclear(rows: pd.DataFrame) -> Statement:
     text = (
         f"Less than 1 % was measured {_at_lag(rows)}, yet the rule calls it marginal: the seeds disagree so much "
-        "that the rate is not sure, or a slow decay follows a fast drop close to the loss, as in an LSTM, whose cell "
-        "state carries on what its hidden state lets go. "
+        "that the rate is not sure, or what was fitted is a slow decay after a fast drop close to the loss. "
         f"{_HALF_LIVES}"
     )
     return Statement("unclear", "Unclear", text, _by_cell(rows))

@@ -65,7 +65,9 @@ class Run:
         return self._table("gates")
 
     def sequence_norms(self, layer: str, iteration: int, call: int | None = None) -> Float[np.ndarray, "time sequence"]:
-        """Return the norm of the total gradient of each sequence at each time.
+        """Return the norm of the total gradient of the state, of each sequence at each time.
+
+        The state is all that the recurrence carries: h, and (h, c) together for an LSTM.
 
         Args:
             layer: Name of the layer, one of `layers`.

@@ -30,7 +30,7 @@ def verdict_tables(comparison: "Comparison") -> Iterator[Table]:
 
 def _table(task: str, settings: "pd.DataFrame") -> Table:
     lag = settings["lag"].max()
-    needed = f"{task}: must reach {lag:.0f} times back; left: what the half-life leaves there"
+    needed = f"{task}: must reach {lag:.0f} times back; left: what the decay leaves there"
     title = task if math.isnan(lag) else needed
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left")
     table.add_column("Verdict", no_wrap=True)
@@ -48,7 +48,7 @@ def _cells(row: dict[Any, Any]) -> Iterator[str]:
     yield f"[{_STYLE.get(verdict, 'default')}]{verdict}[/]"
     yield from (row["cell"], row["initialisation"], row["clipping"])
     yield _half_life(row["half_life"], row["rate"])
-    yield _share(math.exp(min(row["rate"] * row["lag"], 700.0)))
+    yield _share(row["growth"])
     yield _number(row["loss_final_mean"], 3)
 
 
@@ -62,7 +62,7 @@ def _half_life(half_life: float, rate: float) -> str:
 
 
 def _share(share: float) -> str:
-    """Return which part of the gradient the half-life, by which a setting is judged, leaves at the task's lag."""
+    """Return which part of the gradient the fitted decay, by which a setting is judged, leaves at the task's lag."""
     if math.isnan(share):
         return "-"
     if 0 < share < 1e-4:

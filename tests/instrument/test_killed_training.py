@@ -31,7 +31,7 @@ with gradscope.watch(layer, optimizer, run=sys.argv[1], schedule=1, keep="full")
 @pytest.mark.slow
 @pytest.mark.parametrize("attempt", range(5))
 def test_a_killed_training_leaves_a_readable_run(attempt: int, tmp_path: Path) -> None:
-    """Whatever the moment, every table is there up to one and the same iteration, and the run is not called complete."""
+    """Whatever the moment, all tables end with the same iteration, and the run is not called complete."""
     folder = tmp_path / "run"
     process = subprocess.Popen([sys.executable, "-c", _TRAINING, str(folder)])
     try:

@@ -46,6 +46,8 @@ def test_tables_agree_with_the_trajectory(tmp_path: Path) -> None:
     saturated = (trajectory.cell.tanh().abs() > 0.9).double().mean((1, 2))
     np.testing.assert_allclose(rows["saturation"], saturated)
     assert list(rows["nonfinite"]) == [0] * 12
+    state_gradient = torch.cat((trajectory.total_gradient, trajectory.cell_gradient), dim=-1).double().norm(dim=-1)
+    np.testing.assert_allclose(run.sequence_norms("encoder.l0", 0), state_gradient, rtol=1e-6)
     np.testing.assert_array_equal(run.states("encoder.l0", 0), trajectory.hidden)
     np.testing.assert_array_equal(run.states("encoder.l0", 0, quantity="total_gradient"), trajectory.total_gradient)
     forget = run.gates[run.gates["gate"] == "forget"]

@@ -22,6 +22,7 @@ def _comparison(**columns):
         "rate": -0.216,
         "loss_final_mean": 0.1666,
         "lag": 75.0,
+        "growth": 3e-7,
     }
     return SimpleNamespace(settings=pd.DataFrame([row | columns]))
 
@@ -65,23 +66,24 @@ def test_each_task_says_how_far_back_it_needs_the_gradient():
     """One table a task, under the distance that its verdicts are judged by."""
     title = _printed(_comparison(), 80)[0].strip()
 
-    assert title == "adding: must reach 75 times back; left: what the half-life leaves there"
+    assert title == "adding: must reach 75 times back; left: what the decay leaves there"
 
 
 @pytest.mark.parametrize(
-    ("rate", "said"),
+    ("growth", "said"),
     [
-        (-math.inf, "0 %"),
-        (-0.2, "<0.01 %"),
-        (-0.05, "2.4 %"),
-        (math.log(0.45) / 75, "45 %"),
-        (0.0, "100 %"),
-        (0.08, "x403"),
+        (0.0, "0 %"),
+        (3e-7, "<0.01 %"),
+        (0.0235, "2.4 %"),
+        (0.45, "45 %"),
+        (1.0, "100 %"),
+        (403.4, "x403"),
+        (math.inf, "xinf"),
         (math.nan, "-"),
     ],
 )
-def test_what_is_left_in_few_characters(rate, said):
+def test_what_is_left_in_few_characters(growth, said):
     """From nothing over next to nothing to many times over."""
-    *_, line = [line for line in _printed(_comparison(rate=rate), 80) if line.strip()]
+    *_, line = [line for line in _printed(_comparison(growth=growth), 80) if line.strip()]
 
     assert line.split()[5:-1] == said.split()
