@@ -5,7 +5,8 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "total gradient",
         "dL/dh at a time: how the loss changes with the hidden state there, by every path through later times. Its "
-        "size is what decides whether the model can learn from that time.",
+        "size is what decides whether the model can learn from that time. Verdicts look at all that the recurrence "
+        "carries: for an LSTM at the hidden state and the cell state together.",
     ),
     (
         "direct gradient",

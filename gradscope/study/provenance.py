@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, str | int]:
     """Return what ran it: system, processor and cores; no name that would tell whose machine it is."""
     return {
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "processor": _processor(),
         "cores": os.cpu_count() or 1,
     }
