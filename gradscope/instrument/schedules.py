@@ -68,13 +68,14 @@ class At:
 class Budget:
     """Record as often as a share of the training time allows; dense at first, where gradients change most.
 
-    Iterations 0, 1, 2, 4, 8, 16 and so on are always recorded: that costs only the logarithm of the training's length.
-    Beyond them the gap between recordings is the measured cost of one, divided by `fraction` of an idle iteration.
-    The cost is the larger of the time spent in gradscope's own code and the difference between the median recorded
-    and the median idle iteration: hooks also slow the backward pass where no clock of ours runs, and a median is
-    not misled by the user's own evaluation in between.
+    Iterations 0, 1, 2, 4, 8 and 16 are recorded in advance, and what they cost is paid back: after them an iteration is
+    recorded once all recordings together, it included, cost no more than `fraction` of the training so far.
+    The cost of a recording is the larger of the time spent in gradscope's own code and the difference between the
+    median recorded and the median idle iteration: hooks also slow the backward pass where no clock of ours runs, and a
+    median is not misled by the user's own evaluation in between.
     """
 
+    _IN_ADVANCE = frozenset({0, 1, 2, 4, 8, 16})
     _WINDOW = 31
 
     def __init__(self, fraction: float = 0.05) -> None:
@@ -84,28 +85,27 @@ class Budget:
         self._idle: deque[float] = deque(maxlen=self._WINDOW)
         self._recorded: deque[float] = deque(maxlen=self._WINDOW)
         self._own: deque[float] = deque(maxlen=self._WINDOW)
-        self._next = 0
+        self._count = 0
+        self._next = max(self._IN_ADVANCE) + 1
 
     def wants(self, iteration: int) -> bool:
-        """Return whether `iteration` is a power of two, or the gap since the last recording has been waited out."""
-        return iteration & (iteration - 1) == 0 or iteration >= self._next
+        """Return whether `iteration` is one of the first, or all recordings so far are paid for."""
+        return iteration in self._IN_ADVANCE or iteration >= self._next
 
     def observe(self, iteration: int, seconds: float, own_seconds: float, *, recorded: bool) -> None:
-        """Learn what recordings cost here, and set the gap to the next one."""
+        """Learn what recordings cost here, and when the next one will be paid for."""
         if not recorded:
             self._idle.append(seconds)
             return
+        self._count += 1
         if iteration > 0:  # The first iteration also pays for first use: allocations, lazy imports, caches.
             self._recorded.append(seconds)
             self._own.append(own_seconds)
-        self._next = iteration + self._gap()
-
-    def _gap(self) -> int:
-        if not self._idle or not self._recorded:
-            return 2
-        idle = median(self._idle)
-        cost = max(median(self._own), median(self._recorded) - idle)
-        return max(1, math.ceil(cost / (self.fraction * idle)))
+        if self._idle and self._recorded:
+            idle = median(self._idle)
+            cost = max(median(self._own), median(self._recorded) - idle)
+            paid = math.ceil((self._count + 1) * cost / (self.fraction * idle))
+            self._next = max(iteration + 1, paid)
 
     def __repr__(self) -> str:
         return f"Budget({self.fraction})"

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trajectory:
     """Hidden states and gradients of one recurrent layer, one call of it, one backward pass.
 
@@ -41,3 +41,10 @@ class Trajectory:
     cell_gradient: Float[Tensor, "time batch hidden"] | None = None
     gates: Mapping[str, Float[Tensor, "time batch hidden"]] = field(default_factory=dict)
     lengths: Int[Tensor, " batch"] | None = None
+
+    def __repr__(self) -> str:
+        time, batch, hidden = self.hidden.shape
+        return (
+            f"Trajectory(layer={self.layer!r}, iteration={self.iteration}, call={self.call}, "
+            f"time={time}, batch={batch}, hidden={hidden}, gates={list(self.gates)})"
+        )

@@ -492,3 +492,13 @@ def test_optimisers_that_consume_their_gradients(tmp_path: Path) -> None:
     assert (run.iterations["clipped_gradient_norm"] > 0).all()
     assert (run.parameters["update_norm"] > 0).all()
     assert list(run.iterations["iteration"]) == [0, 1]
+
+
+def test_a_trajectory_is_printed_in_one_line() -> None:
+    """In a notebook `recorder.latest` shows shapes, not thousands of numbers."""
+    model = make_model("gru")
+    with gradscope.watch(model, schedule=1) as recorder:
+        model(_batch()).sum().backward()
+        shown = repr(recorder.latest["encoder.l0"])
+    expected = "layer='encoder.l0', iteration=0, call=0, time=7, batch=4, hidden=8, gates=['reset', 'update']"
+    assert shown == f"Trajectory({expected})"
