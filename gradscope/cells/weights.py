@@ -1,10 +1,11 @@
 """The weights of one recurrent layer, as PyTorch names and lays them out."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class LayerWeights(NamedTuple):
@@ -16,14 +17,17 @@ class LayerWeights(NamedTuple):
     recurrent_bias: Float[Tensor, " rows"]
 
 
-def layer_weights(module: nn.RNNBase, dtype: torch.dtype) -> LayerWeights:
-    """Return the weights of a single-layer `module`, detached, as `dtype`; a missing bias is zero."""
-    weight_ih, weight_hh = (getattr(module, name).detach().to(dtype) for name in ("weight_ih_l0", "weight_hh_l0"))
-    if not module.bias:
-        zero = weight_ih.new_zeros(weight_ih.shape[0])
-        return LayerWeights(weight_ih, weight_hh, zero, zero)
-    bias_ih, bias_hh = (getattr(module, name).detach().to(dtype) for name in ("bias_ih_l0", "bias_hh_l0"))
-    return LayerWeights(weight_ih, weight_hh, bias_ih, bias_hh)
+def layer_weights(tensors: Sequence[Tensor], dtype: torch.dtype) -> LayerWeights:
+    """Return the weights of a single layer as `dtype`; a missing bias is zero.
+
+    Args:
+        tensors: weight_ih, weight_hh and, where the layer has them, bias_ih and bias_hh.
+        dtype: what to compute in.
+    """
+    weight_ih, weight_hh, *biases = (tensor.to(dtype) for tensor in tensors)
+    if not biases:
+        biases = [weight_ih.new_zeros(weight_ih.shape[0])] * 2
+    return LayerWeights(weight_ih, weight_hh, *biases)
 
 
 def project(vectors: Float[Tensor, "*leading size"], weight: Tensor, bias: Tensor) -> Float[Tensor, "*leading rows"]:

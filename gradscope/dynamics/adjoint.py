@@ -2,7 +2,7 @@
 
 What can be computed for many times at once (gates, local derivatives) comes in as a tensor over time; what is left
 in the loop is one matrix product and a few in-place elementwise operations a time. The arithmetic is that of the
-training's own dtype, so that an underflow in the training is an underflow here too.
+training's own dtype, float32 at least, so that an underflow in such a training is an underflow here too.
 
 A sweep covers a block of consecutive times. It takes what later times send back into the block's last state
 (`incoming`, None at the end of the sequence) and returns what the block sends into the state before it: blocks chain

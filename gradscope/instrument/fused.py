@@ -80,12 +80,16 @@ class Call:
         self.dtype = torch.promote_types(output.dtype, torch.float32)
         self.device = output.device
         self._initial = tuple(state.detach() for state in initial)
-        used = (self._inputs, self._output, *self._initial, *module.parameters())
+        # The very tensors that the kernel was given: reading a parametrized weight anew could give other values, and
+        # for spectral_norm would even change them.
+        self._weights = tuple(weight.detach() for weight in module._flat_weights if weight is not None)
+        used = (self._inputs, self._output, *self._initial, *self._weights)
         self._versions = [(tensor, tensor._version) for tensor in used]
         self.order = next(_ORDER)
         self._arrived = arrived
         self._direct: dict[int, Tensor] = {}
-        self._read = False
+        self._task: int | None = None
+        self._dropped = False
         self._per_time: list[tuple[Tensor | None, ...]] = []
         self.saved_gates: SavedGates | None = None
         self._hook(output, final)
@@ -104,11 +108,15 @@ class Call:
             self.saved_gates = saved_gru_gates(nodes)
 
     def _receive(self, position: int, output_number: int, gradients: tuple[Tensor | None, ...]) -> None:
-        if self._read:  # Another backward pass through the same graph.
-            self._direct, self._read = {}, False
+        task = torch._C._current_graph_task_id()
+        if task != self._task:  # Another backward pass through the same graph, or a second try after one broke off.
+            self._task, self._direct = task, {}
+            self._per_time.clear()
+        if self._dropped:
+            return
         gradient = gradients[output_number]
         if gradient is not None:
-            self._direct[position] = gradient
+            self._direct[position] = gradient.detach()
         self._arrived(self)
 
     def check_unchanged(self) -> None:
@@ -130,7 +138,7 @@ class Call:
 
     def weights(self) -> LayerWeights:
         """Return the layer's weights in the computing dtype."""
-        return layer_weights(self.module, self.dtype)
+        return layer_weights(self._weights, self.dtype)
 
     def inputs(self, times: slice) -> Float[Tensor, "time batch input"]:
         """Return x_t of some times."""
@@ -182,4 +190,19 @@ class Call:
         """Let go of what would keep the graph alive; `direct_gradient` stays until another backward pass comes."""
         self._per_time.clear()
         self.saved_gates = None
-        self._read = True
+
+    def drop(self, *, keep_direct: bool) -> None:
+        """Hold nothing any more: a user who keeps a loss keeps its graph, and with it this call.
+
+        Args:
+            keep_direct: keep what `direct_gradient` needs.
+        """
+        self.release()
+        self._dropped, self._arrived = True, _ignore
+        self._inputs, self._initial, self._weights, self._versions = self._output[:0], (), (), []
+        if not keep_direct:
+            self._output, self._direct = self._output[:0].clone(), {}
+
+
+def _ignore(_: Call) -> None:
+    pass

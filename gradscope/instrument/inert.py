@@ -1,4 +1,4 @@
-"""Hooks that do not travel: a copy or a pickle of a watched model is a plain model."""
+"""Hooks that do not travel: a copy or a pickle of a watched model records nothing."""
 
 from collections.abc import Callable
 from typing import Any

@@ -46,8 +46,11 @@ class LayerWatch:
         kwargs: Mapping[str, Any],
         output: Any,  # noqa: ANN401 - what a module returns
         arrived: Callable[[Call], None],
-    ) -> None:
-        """Take note of a forward call, unless no gradient will ever come back to it.
+    ) -> Call | None:
+        """Take note of a forward call.
+
+        Returns:
+            The call; None if no gradient will ever come back to it.
 
         Raises:
             Unrecordable: the call is of a form that is not supported.
@@ -57,9 +60,15 @@ class LayerWatch:
             raise Unrecordable("it was given a PackedSequence; what works is a padded tensor")
         sequence, final = output
         if not (torch.is_grad_enabled() and sequence.requires_grad):
-            return
+            return None
+        if sequence.numel() == 0:
+            raise Unrecordable("its output is empty")
         initial = args[1] if len(args) > 1 else kwargs.get("hx")
-        Call(self.module, inputs, _states(initial), sequence, _states(final), arrived)
+        return Call(self.module, inputs, _states(initial), sequence, _states(final), arrived)
+
+    def drop(self, call: Call) -> None:
+        """Let go of a call of an iteration that is over; the newest keeps what `trajectory` needs."""
+        call.drop(keep_direct=self._newest is not None and self._newest[0] is call)
 
     def finish(self, call: Call, iteration: int, scale: Tensor | None) -> tuple[int, Summary, Rows]:
         """Work out what the backward pass brought to `call`.
@@ -83,6 +92,8 @@ class LayerWatch:
         call.release()
         index = self._finished_calls
         self._finished_calls += 1
+        if self._newest is not None and self._newest[3] != iteration:
+            self._newest[0].drop(keep_direct=False)
         self._newest, self._trajectory = (call, rows, summary, iteration, index, scale), None
         return index, summary, rows
 
@@ -99,8 +110,8 @@ class LayerWatch:
                 hidden=rows.hidden.clone(),
                 total_gradient=rows.total_gradient / divide,
                 direct_gradient=call.direct_gradient(slice(0, call.shape[0])) / divide,
-                weight_gradient_norm=summary.weight_norm,
-                saturation=summary.saturation,
+                weight_gradient_norm=summary.weight_norm.clone(),
+                saturation=summary.saturation.clone(),
                 cell=rows.cell.clone() if lstm else None,
                 cell_gradient=rows.cell_gradient / divide if lstm else None,
                 gates={name: gate.clone() for name, gate in rows.gates.items()},

@@ -20,8 +20,10 @@ def vector_norm(vectors: Float[Tensor, "*leading size"]) -> Float[Tensor, "*lead
     # On CPU a float64 copy would cost more than all the rest, and looking at the result costs no device sync.
     norm: Tensor = torch.linalg.vector_norm(vectors, dim=-1).double()
     exact_above, lift = _SQUARABLE[vectors.dtype]
+    if norm.numel() == 0:
+        return norm
     smallest, largest = norm.aminmax()
-    if largest > 1 / exact_above:
+    if not largest <= 1 / exact_above:  # also where a NaN hides how large the others are
         return _norm_in_float64(vectors)
     if largest == 0 and not any(bound != 0 for bound in vectors.aminmax()):
         return norm

@@ -1,5 +1,6 @@
 """Gradients of the parameters: before clipping, as the optimiser got them, and what the update did."""
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -29,17 +30,23 @@ class ParameterWatch:
 
     Args:
         parameters: name to parameter.
-        arrived: called whenever a gradient has been accumulated.
+        arrived: a method, called whenever a gradient has been accumulated.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], arrived: Callable[[], None]) -> None:
-        self._parameters = {name: p for name, p in parameters.items() if p.requires_grad}
+    def __init__(self, parameters: Mapping[str, nn.Parameter], arrived: Callable[[], object]) -> None:
+        self._parameters = {name: p for name, p in parameters.items() if p.requires_grad and p.numel()}
         self._before: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
         self._given: _Given | None = None
 
+        # Weakly: Python's collector does not see through a parameter's hooks, and a recorder that they held would
+        # outlive a model that nobody holds any more.
+        reference = weakref.WeakMethod(arrived)
+
         def hook(_: Tensor) -> None:
-            arrived()
+            notify = reference()
+            if notify is not None:
+                notify()
 
         self._handles = [
             parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]

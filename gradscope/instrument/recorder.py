@@ -1,9 +1,9 @@
 """The recorder: ties hooks, schedule and run folder together, and never lets any of them stop the training."""
 
-import atexit
+import sys
 import time
-import warnings
 import weakref
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,12 +20,15 @@ from torch.utils.hooks import RemovableHandle
 from gradscope.errors import UsageError
 from gradscope.instrument.cost import Cost
 from gradscope.instrument.fused import Call, Unrecordable
+from gradscope.instrument.guard import Guard, say
 from gradscope.instrument.inert import InertWhenCopied
 from gradscope.instrument.layers import LayerWatch
 from gradscope.instrument.parameters import ParameterRows, ParameterWatch
 from gradscope.instrument.pending import IterationRecord
+from gradscope.instrument.scalars import checked_scalar
 from gradscope.instrument.schedules import Schedule
 from gradscope.instrument.sink import Sink
+from gradscope.instrument.steps import OutermostStep
 from gradscope.instrument.trajectory import Trajectory
 
 
@@ -54,20 +57,19 @@ class Recorder:
         self._run = run
         self._scaler = scaler
         self._cost = Cost()
-        self._guard = _Guard(self._give_up)
-        self._closed = False
-        self._steps_inside = 0
+        self._guard = Guard(self._give_up)
+        self._stopped = False
+        self._step = OutermostStep()
         self._iteration = 0
         self._scalars: dict[str, float | Tensor] = {}
         self._forward_handles: list[RemovableHandle] = []
         self._parameter_watch: ParameterWatch | None = None
-        self._waiting: list[tuple[LayerWatch, Call]] = []
-        self._expected_end_of: int | None = None
+        self._calls: weakref.WeakKeyDictionary[Call, LayerWatch] = weakref.WeakKeyDictionary()
+        self._waiting: defaultdict[int, list[tuple[LayerWatch, Call]]] = defaultdict(list)
         self._skipped: set[str] = set()
         self._step_handles = [] if optimizer is None else self._hook_optimizer(optimizer)
-        # A script that never closes its recorder still leaves all it recorded.
-        self._at_exit = partial(_close_if_alive, weakref.ref(self))
-        atexit.register(self._at_exit)
+        # A recorder that is never closed, but dropped or left to the end of the process, still leaves all it recorded.
+        self._finalizer = weakref.finalize(self, _finish, sink)
         self._begin_iteration()
 
     def _hook_optimizer(self, optimizer: Optimizer) -> list[RemovableHandle]:
@@ -82,19 +84,12 @@ class Recorder:
         """Add numbers to this iteration's row, such as `log(loss=loss)`; tensors are read only when rows are written.
 
         Raises:
-            UsageError: a value is not a single number.
+            UsageError: a value is not a single number, or its name is a column that gradscope fills itself.
         """
-        for name, value in scalars.items():
-            if isinstance(value, Tensor) and value.numel() == 1:
-                self._scalars[name] = value.detach().reshape(()).clone()
-            elif isinstance(value, Tensor) or not hasattr(value, "__float__"):
-                got = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
-                raise UsageError(f"log({name}=...) expects a single number, got {got}. Log its mean, or its norm.")
-            else:
-                self._scalars[name] = float(value)
+        self._scalars.update({name: checked_scalar(name, value) for name, value in scalars.items()})
 
     def end_iteration(self) -> None:
-        """End the iteration by hand, where no optimiser was given to `watch`.
+        """End the iteration by hand, where no optimiser was given to `watch`: after the update, before `zero_grad`.
 
         Raises:
             UsageError: an optimiser was given: its `step` ends the iteration.
@@ -136,14 +131,13 @@ class Recorder:
     # What hooks call
 
     def _begin_iteration(self) -> None:
-        self._started, self._guard.seconds = time.perf_counter(), 0.0
-        self._recording = self._schedule.wants(self._iteration)
-        if self._recording:
-            with self._guard:
+        self._started, self._guard.seconds, self._recording = time.perf_counter(), 0.0, False
+        with self._guard:
+            self._recording = self._schedule.wants(self._iteration)
+            if self._recording:
                 self._attach()
 
     def _attach(self) -> None:
-        self._waiting, self._expected_end_of = [], None
         self._parameter_watch = ParameterWatch(self._parameters, self._expect_end_of_backward)
         for layer in self._layers.values():
             layer.begin_iteration()
@@ -157,7 +151,10 @@ class Recorder:
         if self._parameter_watch is not None:
             self._parameter_watch.remove_hooks()
         self._parameter_watch = None
-        self._waiting = []
+        for call, layer in self._calls.items():
+            layer.drop(call)
+        self._calls.clear()
+        self._waiting.clear()
 
     def _after_forward(
         self,
@@ -165,40 +162,43 @@ class Recorder:
         _: nn.Module,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        output: Any,  # noqa: ANN401
+        output: Any,  # noqa: ANN401 - what a module returns
     ) -> None:
         with self._guard:
             try:
-                layer.observe(args, kwargs, output, partial(self._arrived, layer))
+                call = layer.observe(args, kwargs, output, partial(self._arrived, layer))
             except Unrecordable as reason:
                 self._skip(layer, reason)
+            else:
+                if call is not None:
+                    self._calls[call] = layer
 
     def _arrived(self, layer: LayerWatch, call: Call) -> None:
-        self._expect_end_of_backward()
-        if not any(call is waiting for _, waiting in self._waiting):
-            self._waiting.append((layer, call))
+        waiting = self._expect_end_of_backward()
+        if not any(call is other for _, other in waiting):
+            waiting.append((layer, call))
 
-    def _expect_end_of_backward(self) -> None:
-        # By number and not by a flag: a backward pass that breaks off never runs its callback.
+    def _expect_end_of_backward(self) -> list[tuple[LayerWatch, Call]]:
+        # By the number of the backward pass, not by a flag: one that breaks off never runs its callback, and one may
+        # run inside another.
         task = torch._C._current_graph_task_id()
-        if task != self._expected_end_of:
-            self._waiting, self._expected_end_of = [], task
-            Variable._execution_engine.queue_callback(self._after_backward)
+        if task not in self._waiting:
+            Variable._execution_engine.queue_callback(partial(self._after_backward, task))
+        return self._waiting[task]
 
-    def _after_backward(self) -> None:
-        waiting, self._waiting, self._expected_end_of = self._waiting, [], None
-        watch = self._parameter_watch
-        if self._closed or watch is None:
+    def _after_backward(self, task: int) -> None:
+        waiting, watch = self._waiting.pop(task, []), self._parameter_watch
+        if watch is None:
             return  # The iteration ended, or recording stopped, before this backward pass.
         with self._guard:
             scale = self._scale()
             for layer, call in sorted(waiting, key=lambda pair: pair[1].order):
-                self._finish(layer, call, scale)
+                self._finish_call(layer, call, scale)
             watch.copy_gradients(scale)
             if self._optimizer is None:
                 watch.before_update(gradients_are_final=False)
 
-    def _finish(self, layer: LayerWatch, call: Call, scale: Tensor | None) -> None:
+    def _finish_call(self, layer: LayerWatch, call: Call, scale: Tensor | None) -> None:
         try:
             index, summary, rows = layer.finish(call, self._iteration, scale)
         except Unrecordable as reason:
@@ -213,21 +213,18 @@ class Recorder:
         return self._scaler.scale(torch.ones((), device=device))  # Without .get_scale(), which waits for the device.
 
     def _before_step(self, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._steps_inside += 1
-        if self._steps_inside > 1 or self._parameter_watch is None:
+        if self._stopped or not self._step.begin() or self._parameter_watch is None:
             return
         closure = args[1] if len(args) > 1 else kwargs.get("closure")  # args[0] is the optimiser itself
         with self._guard, torch.no_grad():
             self._parameter_watch.before_update(gradients_are_final=closure is None)
 
     def _after_step(self, *_: object) -> None:
-        # An optimiser that calls super().step() has its hooks called once for each class.
-        self._steps_inside = max(0, self._steps_inside - 1)
-        if self._steps_inside == 0:
+        if not self._stopped and self._step.end():
             self._end_iteration()
 
     def _end_iteration(self) -> None:
-        if self._closed:
+        if self._stopped:
             return
         rows = None
         with self._guard, torch.no_grad():
@@ -237,19 +234,22 @@ class Recorder:
         now = time.perf_counter()
         with self._guard:
             self._write_iteration(rows, now - self._started)
+            self._sink.flush_if_due()
         seconds = time.perf_counter() - self._started
         self._cost.add(seconds, self._guard.seconds, recorded=self._recording)
-        self._schedule.observe(self._iteration, seconds, self._guard.seconds, recorded=self._recording)
+        with self._guard:
+            self._schedule.observe(self._iteration, seconds, self._guard.seconds, recorded=self._recording)
         self._iteration += 1
-        if not self._closed:
+        if not self._stopped:
             self._begin_iteration()
 
     def _write_iteration(self, rows: ParameterRows | None, seconds: float) -> None:
         scalars, self._scalars = self._scalars, {}
         if not (self._recording or scalars):
             return
-        if self._optimizer is not None:
-            scalars.setdefault("learning_rate", self._optimizer.param_groups[0]["lr"])
+        rate = None if self._optimizer is None else self._optimizer.param_groups[0].get("lr")
+        if rate is not None:
+            scalars.setdefault("learning_rate", checked_scalar("learning_rate", rate))
         scalars["seconds"] = seconds
         self._sink.add_iteration(IterationRecord(self._iteration, scalars, rows), recorded=self._recording)
 
@@ -257,56 +257,39 @@ class Recorder:
         message = f"gradscope did not record a pass through {layer.name}: {reason}."
         if message not in self._skipped:
             self._skipped.add(message)
-            warnings.warn(message, stacklevel=2)
+            say(message)
 
     def _give_up(self, error: Exception) -> None:
-        self._release()
-        warnings.warn(
-            f"gradscope stopped recording at iteration {self._iteration}; training goes on. "
-            f"{type(error).__name__}: {error}",
-            stacklevel=3,
-        )
-
-    def _release(self) -> None:
-        self._closed = True
+        if self._stopped:
+            return
+        # The optimiser's hooks stay, and do nothing, until `close`: PyTorch may be going through them at this moment.
+        self._stopped = True
+        self._finalizer.detach()
         self._detach()
+        say(
+            f"gradscope stopped recording at iteration {self._iteration}; training goes on. "
+            f"{type(error).__name__}: {error}"
+        )
+        # What came before may still be written, unless writing is what failed.
+        with Guard(lambda _: None):
+            self._sink.flush()
+
+    def _close(self, *, complete: bool) -> None:
         for handle in self._step_handles:
             handle.remove()
         self._step_handles = []
-        atexit.unregister(self._at_exit)
-
-    def _close(self, *, complete: bool) -> None:
-        if self._closed:
+        if self._stopped:
             return
-        self._release()
+        self._detach()
         with self._guard:
             if self._scalars:
                 self._write_iteration(None, time.perf_counter() - self._started)
             self._sink.close({"overhead": self.overhead}, complete=complete)
+        self._stopped = True
+        self._finalizer.detach()
 
 
-class _Guard:
-    """Counts the time spent inside it, and hands over any error of gradscope's own instead of raising it."""
-
-    def __init__(self, give_up: Any) -> None:  # noqa: ANN401
-        self._give_up = give_up
-        self._entered = 0.0
-        self.seconds = 0.0
-
-    def __enter__(self) -> None:
-        self._entered = time.perf_counter()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        self.seconds += time.perf_counter() - self._entered
-        if not isinstance(error, Exception):
-            return False  # Ctrl-C and the like are the user's.
-        self._give_up(error)
-        return True
-
-
-def _close_if_alive(reference: "weakref.ref[Recorder]") -> None:
-    recorder = reference()
-    if recorder is not None:
-        recorder.close()
+def _finish(sink: Sink) -> None:
+    """Write what is left; a process that ends by an error leaves an incomplete run."""
+    with Guard(lambda error: say(f"gradscope could not write the end of a run. {type(error).__name__}: {error}")):
+        sink.close({}, complete=getattr(sys, "last_value", None) is None)

@@ -121,7 +121,7 @@ def as_schedule(schedule: Schedule | int | None) -> Schedule:
         return Budget()
     if isinstance(schedule, int):
         return Every(schedule)
-    if not isinstance(schedule, Schedule):
+    if isinstance(schedule, type) or not isinstance(schedule, Schedule):
         raise UsageError(
             f"schedule expects Every(n), At(iterations), Budget(fraction) or a whole number, got {schedule!r}."
         )

@@ -16,6 +16,7 @@ STATE_BYTES = 256 * 2**20
 _FLUSH_SECONDS = 2.0
 _FLUSH_BYTES = 32 * 2**20
 _FLUSH_ITERATIONS = 10_000
+_PASSES_IN_ONE_ITERATION = 2_000
 
 
 class Sink:
@@ -35,6 +36,7 @@ class Sink:
         self._bytes_left = STATE_BYTES
         self._pending = Pending()
         self._pending_bytes = 0
+        self._passes_of_iteration = 0
         self._recorded = 0
         self._dropped_from: int | None = None
         self._next_flush = 0.0
@@ -42,9 +44,19 @@ class Sink:
     def add_pass(
         self, layer: str, iteration: int, call: int, summary: Summary, rows: Rows, scale: Tensor | None
     ) -> None:
-        """Add one pass through one layer."""
+        """Add one pass through one layer.
+
+        Raises:
+            RuntimeError: iterations never end, so that nothing will ever be written.
+        """
         if self._writer is None:
             return
+        self._passes_of_iteration += 1
+        if self._passes_of_iteration > _PASSES_IN_ONE_ITERATION:
+            raise RuntimeError(
+                f"{_PASSES_IN_ONE_ITERATION} backward passes went through {layer} and no iteration ended: give watch "
+                "the optimizer whose step() ends it, or call recorder.end_iteration()"
+            )
         hidden = gradient = None
         if self._affordable(rows, iteration):
             chosen = slice(self._sequences)
@@ -66,13 +78,22 @@ class Sink:
         return True
 
     def add_iteration(self, record: IterationRecord, *, recorded: bool) -> None:
-        """Add one iteration, and flush if it is time."""
+        """Add one iteration, and flush if much is pending."""
         if self._writer is None:
             return
         self._pending.add_iteration(record)
+        self._passes_of_iteration = 0
         self._recorded += recorded
-        due = time.monotonic() >= self._next_flush or self._pending_bytes >= _FLUSH_BYTES
-        if due or len(self._pending) >= _FLUSH_ITERATIONS:
+        if self._pending_bytes >= _FLUSH_BYTES or len(self._pending) >= _FLUSH_ITERATIONS:
+            self.flush()
+
+    def flush_if_due(self) -> None:
+        """Write what is pending if the last flush is long enough ago.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        if len(self._pending) and time.monotonic() >= self._next_flush:
             self.flush()
 
     def flush(self) -> None:

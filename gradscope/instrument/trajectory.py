@@ -17,7 +17,8 @@ class Trajectory:
     Attributes:
         layer: module path and PyTorch's suffix, such as `encoder.l0`.
         iteration: optimiser step, from 0.
-        call: which forward call of the layer in that iteration, from 0.
+        call: which pass through the layer in that iteration, from 0; those of one backward pass count in the order of
+            their forward calls.
         hidden: h_t.
         total_gradient: dL/dh_t by every path through time.
         direct_gradient: the part of it that enters at time t itself.
