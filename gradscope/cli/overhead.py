@@ -52,7 +52,7 @@ def _measure_all(repetitions: int, iterations: int, device: str) -> "list[Overhe
     rows = []
     try:
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("measuring", total=len(SIZES) * len(CELLS) * (repetitions + iterations + 3))
+            task = progress.add_task("measuring", total=len(SIZES) * len(CELLS) * (2 * (repetitions + 3) + iterations))
             for size in SIZES:
                 for cell in CELLS:
                     progress.update(task, description=f"{cell} {size}")

@@ -39,7 +39,7 @@ class Length:
     """Of a measurement.
 
     Attributes:
-        repetitions: how many bare, recorded and idle iterations are timed, in turns.
+        repetitions: how many pairs of a recorded and a bare iteration are timed, and of an idle and a bare one.
         iterations: length of the training under the default schedule, in turns with a bare one.
     """
 
@@ -110,36 +110,36 @@ def measure(
         device: where to train.
         tick: called after every turn.
     """
-    place = torch.device(device)
     with tempfile.TemporaryDirectory() as folder:
-        bare, recorded, idle = (_Training(cell, size, place) for _ in range(3))
-        with (
-            closing(recorded.watched(Path(folder, "recorded"), Every(1))),
-            closing(idle.watched(Path(folder, "idle"), _NEVER)),
-        ):
-            turns = list(_turns((bare, recorded, idle), length.repetitions, tick))
-        bare, scheduled = (_Training(cell, size, place) for _ in range(2))
-        bare.iteration(), scheduled.iteration()
-        with closing(scheduled.watched(Path(folder, "default"), None)):
-            pairs = list(_turns((bare, scheduled), length.iterations, tick, warm_up=0))
+
+        def pairs(name: str, schedule: Schedule | None, count: int, warm_up: int) -> list[tuple[float, float]]:
+            # Each watched training takes turns with a bare one of its own: whoever follows a heavy iteration pays for it.
+            bare, watched = (_Training(cell, size, torch.device(device)) for _ in range(2))
+            bare.iteration(), watched.iteration()
+            with closing(watched.watched(Path(folder, name), schedule)):
+                return list(_turns(bare, watched, count, warm_up, tick))
+
+        recorded = pairs("recorded", Every(1), length.repetitions, warm_up=3)
+        idle = pairs("idle", _NEVER, length.repetitions, warm_up=3)
+        scheduled = pairs("default", None, length.iterations, warm_up=0)
     return Overhead(
         cell=cell,
         size=str(size),
-        bare_milliseconds=1e3 * median(turn[0] for turn in turns),
-        recorded=median(turn[1] / turn[0] for turn in turns),
-        idle=median(turn[2] / turn[0] for turn in turns),
-        default_schedule=sum(pair[1] for pair in pairs) / sum(pair[0] for pair in pairs),
+        bare_milliseconds=1e3 * median(bare for bare, _ in idle),
+        recorded=median(watched / bare for bare, watched in recorded),
+        idle=median(watched / bare for bare, watched in idle),
+        default_schedule=sum(watched for _, watched in scheduled) / sum(bare for bare, _ in scheduled),
     )
 
 
 def _turns(
-    trainings: tuple[_Training, ...], count: int, tick: Callable[[], None], warm_up: int = 3
-) -> Iterator[tuple[float, ...]]:
+    bare: _Training, watched: _Training, count: int, warm_up: int, tick: Callable[[], None]
+) -> Iterator[tuple[float, float]]:
     for number in range(warm_up + count):
-        # The order rotates: whoever comes after a heavy iteration finds colder caches.
-        first = number % len(trainings)
-        order = [*range(first, len(trainings)), *range(first)]
-        seconds = {position: trainings[position].iteration() for position in order}
+        if number % 2:
+            watched_seconds, bare_seconds = watched.iteration(), bare.iteration()
+        else:
+            bare_seconds, watched_seconds = bare.iteration(), watched.iteration()
         tick()
         if number >= warm_up:
-            yield tuple(seconds[position] for position in range(len(trainings)))
+            yield bare_seconds, watched_seconds
