@@ -113,7 +113,7 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
 
         def pairs(name: str, schedule: Schedule | None, count: int, warm_up: int) -> list[tuple[float, float]]:
-            # Each watched training takes turns with a bare one of its own: whoever follows a heavy iteration pays for it.
+            # Each watched training has a bare one of its own: whoever follows a heavy iteration pays for it.
             bare, watched = (_Training(cell, size, torch.device(device)) for _ in range(2))
             bare.iteration(), watched.iteration()
             with closing(watched.watched(Path(folder, name), schedule)):
