@@ -27,11 +27,11 @@ class Truth:
     gates: dict[str, Tensor] = field(default_factory=dict)
 
 
-def _weights(module: nn.RNNBase) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    weight_ih, weight_hh = module.weight_ih_l0.detach().double(), module.weight_hh_l0.detach().double()
-    zero = torch.zeros(len(weight_ih), dtype=torch.float64)
-    bias_ih = module.bias_ih_l0.detach().double() if module.bias else zero
-    bias_hh = module.bias_hh_l0.detach().double() if module.bias else zero
+def _weights(module: nn.RNNBase, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    weight_ih, weight_hh = module.weight_ih_l0.detach().to(dtype), module.weight_hh_l0.detach().to(dtype)
+    zero = torch.zeros(len(weight_ih), dtype=dtype)
+    bias_ih = module.bias_ih_l0.detach().to(dtype) if module.bias else zero
+    bias_hh = module.bias_hh_l0.detach().to(dtype) if module.bias else zero
     return weight_ih, weight_hh, bias_ih, bias_hh
 
 
@@ -40,12 +40,19 @@ def _keep(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def unroll(module: nn.RNNBase, inputs: Tensor, loss: Loss, hidden: Tensor, cell: Tensor | None) -> Truth:
+def unroll(
+    module: nn.RNNBase,
+    inputs: Tensor,
+    loss: Loss,
+    hidden: Tensor,
+    cell: Tensor | None,
+    dtype: torch.dtype = torch.float64,
+) -> Truth:
     """Run `module`'s equations over `inputs` (time, batch, input) from the given state, and send the loss back."""
-    weight_ih, weight_hh, bias_ih, bias_hh = _weights(module)
-    hidden, cell = hidden.double(), None if cell is None else cell.double()
+    weight_ih, weight_hh, bias_ih, bias_hh = _weights(module, dtype)
+    hidden, cell = hidden.to(dtype), None if cell is None else cell.to(dtype)
     states, cells, outputs, copies, gates = [], [], [], [], []
-    for x in inputs.double():
+    for x in inputs.to(dtype):
         copy = weight_hh.clone().requires_grad_()  # a copy a time: its gradient is that time's contribution
         copies.append(copy)
         from_input, from_hidden = x @ weight_ih.T + bias_ih, hidden @ copy.T + bias_hh

@@ -108,12 +108,13 @@ class Call:
             self.saved_gates = saved_gru_gates(nodes)
 
     def _receive(self, position: int, output_number: int, gradients: tuple[Tensor | None, ...]) -> None:
+        if self._dropped:
+            self._per_time.clear()
+            return
         task = torch._C._current_graph_task_id()
         if task != self._task:  # Another backward pass through the same graph, or a second try after one broke off.
             self._task, self._direct = task, {}
             self._per_time.clear()
-        if self._dropped:
-            return
         gradient = gradients[output_number]
         if gradient is not None:
             self._direct[position] = gradient.detach()

@@ -20,9 +20,14 @@ def _watched(case: Case, module: nn.RNNBase) -> gradscope.Trajectory:
     return trajectory
 
 
-def _truth(case: Case, module: nn.RNNBase) -> Truth:
+def _truth(case: Case, module: nn.RNNBase, dtype: torch.dtype = torch.float64) -> Truth:
     inputs, h_0, c_0 = case.batch_of_data()
-    return unroll(module, inputs, case.loss, h_0, c_0)
+    return unroll(module, inputs, case.loss, h_0, c_0, dtype)
+
+
+def _assert_true(case: Case, module: nn.RNNBase) -> None:
+    rounded = _truth(case, module, torch.float32) if case.dtype == torch.float32 else None
+    assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype], rounded)
 
 
 def _relative_error(measured: Tensor, expected: Tensor) -> float:
@@ -37,13 +42,20 @@ def _relative_error(measured: Tensor, expected: Tensor) -> float:
     return float((error / size.clamp_min(1e-300)).where(size > 0, error).max())
 
 
-def assert_equal(trajectory: gradscope.Trajectory, truth: Truth, tolerance: float) -> None:
-    """Every quantity of a trajectory is the oracle's."""
-    for name in ("hidden", "total_gradient", "direct_gradient"):
-        assert _relative_error(getattr(trajectory, name), getattr(truth, name)) < tolerance, name
-    if truth.cell is not None:
-        assert _relative_error(trajectory.cell, truth.cell) < tolerance
-        assert _relative_error(trajectory.cell_gradient, truth.cell_gradient) < tolerance
+def assert_equal(
+    trajectory: gradscope.Trajectory, truth: Truth, tolerance: float, rounded: Truth | None = None
+) -> None:
+    """Every quantity of a trajectory is the oracle's.
+
+    `rounded` is what autograd itself makes of the same loop in float32: where saturation has cost that its digits, four
+    times its error is allowed, and nowhere else.
+    """
+    names = ["hidden", "total_gradient", "direct_gradient"]
+    names += ["cell", "cell_gradient"] if truth.cell is not None else []
+    for name in names:
+        expected = getattr(truth, name)
+        inherent = 0.0 if rounded is None else _relative_error(getattr(rounded, name), expected)
+        assert _relative_error(getattr(trajectory, name), expected) < max(tolerance, 4 * inherent), name
     assert trajectory.gates.keys() == truth.gates.keys()
     for name, gate in truth.gates.items():
         assert _relative_error(trajectory.gates[name], gate) < tolerance, name
@@ -59,7 +71,7 @@ def test_trajectory_equals_the_unrolled_float64_loop(case: Case) -> None:
     """Through the mechanism that gradscope chooses by itself, every quantity equals the oracle's."""
     event(case.kind)
     module = case.module
-    assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
+    _assert_true(case, module)
 
 
 @settings(max_examples=100, deadline=None)
@@ -69,7 +81,7 @@ def test_sweep_equals_the_unrolled_float64_loop(case: Case) -> None:
     module = case.module
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fused, "nodes_per_time", lambda *_: None)
-        assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
+        _assert_true(case, module)
 
 
 @settings(max_examples=40, deadline=None)
@@ -79,9 +91,9 @@ def test_blocks_do_not_show(case: Case) -> None:
     module = case.module
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reconstruction, "_BLOCK_ELEMENTS_ON_CPU", 2 * case.batch * case.hidden)
-        assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
+        _assert_true(case, module)
         patch.setattr(fused, "nodes_per_time", lambda *_: None)
-        assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
+        _assert_true(case, module)
 
 
 @settings(max_examples=40, deadline=None)
@@ -91,7 +103,7 @@ def test_gru_gates_recomputed_equal_those_saved(case: Case) -> None:
     module = case.module
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fused, "saved_gru_gates", lambda _: None)
-        assert_equal(_watched(case, module), _truth(case, module), TOLERANCE[case.dtype])
+        _assert_true(case, module)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -275,19 +275,36 @@ def test_a_recorder_that_is_dropped_leaves_its_run(tmp_path: Path) -> None:
     assert len(gradscope.open_run(tmp_path / "run").iterations) == 4
 
 
-def test_a_script_that_dies_leaves_an_incomplete_run(tmp_path: Path) -> None:
-    """An uncaught exception is a crash, with or without a with block; what was recorded is there."""
-    script = f"""
-import torch, gradscope
+_NEVER_CLOSED = """
+import sys, torch, gradscope
 layer = torch.nn.GRU(2, 3)
 optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-recorder = gradscope.watch(layer, optimizer, run={str(tmp_path / "run")!r}, schedule=1)
+recorder = gradscope.watch(layer, optimizer, run=sys.argv[1], schedule=1)
 for _ in range(5):
     layer(torch.randn(4, 2, 2))[0].sum().backward()
     optimizer.step()
-raise RuntimeError
 """
-    assert subprocess.run([sys.executable, "-c", script], stderr=subprocess.DEVNULL, timeout=100).returncode == 1
+
+
+@pytest.mark.parametrize(("end", "complete"), [("", True), ("raise RuntimeError", False)])
+def test_a_script_that_never_closes_still_leaves_its_run(end: str, complete: bool, tmp_path: Path) -> None:
+    """All that was recorded is written when the process ends; after an uncaught exception the run is not complete."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _NEVER_CLOSED + end, str(tmp_path / "run")], stderr=subprocess.DEVNULL, timeout=100
+    )
+    assert ended.returncode == (0 if complete else 1)
     run = gradscope.open_run(tmp_path / "run")
-    assert not run.complete
+    assert run.complete == complete
     assert len(run.iterations) == 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_that_is_used_again_later_does_not_reach_latest(kind: str) -> None:
+    """A backward pass through the graph of an iteration that is over leaves the trajectory of that iteration alone."""
+    layer = make_layer(kind, 3, 8, batch_first=True)
+    with gradscope.watch(layer, schedule=gradscope.At([0])) as recorder:
+        output, _ = layer(_batch())
+        output.sum().backward(retain_graph=True)
+        recorder.end_iteration()
+        (2 * output).sum().backward()
+        assert recorder.latest["l0"].direct_gradient.unique().tolist() == [1.0]
