@@ -1,22 +1,51 @@
 """`gradscope studies`: what there is to run."""
 
 import json
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from gradscope.study.spec import StudySpec
+
+_KEYS = ("name", "title", "question", "seconds", "quick_seconds")
+
 
 @click.command(epilog="Example: gradscope studies")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("reports"),
+    show_default=True,
+    help="Folder of finished studies: they tell how fast this machine is.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-def command(as_json: bool) -> None:
-    """List the built-in studies, one line each."""
+def command(out: Path, as_json: bool) -> None:
+    """List the built-in studies, each with its question and the time that it takes here."""
     from gradscope.study.catalogue import built_in_studies
+    from gradscope.study.expected import in_words
     from gradscope.study.loading import load_study
 
-    studies = {name: load_study(path) for name, path in built_in_studies().items()}
+    rows = []
+    for name, path in built_in_studies().items():
+        spec, quick = load_study(path), load_study(path, "quick")
+        rows.append((name, spec.title, spec.question, round(_seconds(spec, out)), round(_seconds(quick, out))))
     if as_json:
-        rows = [{"name": name, "title": spec.title, "question": spec.question} for name, spec in studies.items()]
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps([dict(zip(_KEYS, row, strict=True)) for row in rows], indent=2))
         return
-    width = max(map(len, studies), default=0)
-    for name, spec in studies.items():
-        click.echo(f"{name:<{width}}  {spec.title}")
+    width = max((len(name) for name, *_ in rows), default=0) + 2
+    for name, title, question, seconds, quick_seconds in rows:
+        click.echo(f"{name:<{width}}{title} ({in_words(seconds)}, --quick {in_words(quick_seconds)})")
+        for line in textwrap.wrap(question, 100 - width):
+            click.echo(" " * width + line)
+
+
+def _seconds(spec: "StudySpec", out: Path) -> float:
+    """Return how long the whole study takes on all processors, as if nothing were on disk."""
+    from gradscope.study.expected import expected_seconds
+    from gradscope.study.grid import expand_grid
+    from gradscope.study.workers import default_workers
+
+    return expected_seconds(expand_grid(spec), out / "runs" / spec.name, default_workers(), fresh=True)

@@ -26,9 +26,20 @@ if TYPE_CHECKING:
 )
 @click.option("--workers", type=int, help="Worker processes; 0 trains in this one. Default: one for each processor.")
 @click.option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster, such as tcp://127.0.0.1:8786.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a field: training.iterations=50.")
-@click.option("--fresh", is_flag=True, help="Train every trial again, also those that are finished on disk.")
-@click.option("--dry-run", is_flag=True, help="Print the grid of trials and stop.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a field: training.iterations=50, or grid.seed=0..9 for all blocks.",
+)
+@click.option("--only", multiple=True, metavar="FIELD=VALUE", help="Part of the grid: cell=lstm, or seed=0,1.")
+@click.option(
+    "--fresh/--resume",
+    default=False,
+    help="Train every trial again, or take those that are finished from disk (the default).",
+)
+@click.option("--dry-run", is_flag=True, help="Print the grid of trials and the time it will take, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the settings and their verdicts as JSON on stdout.")
 def command(
     name: str,
@@ -38,6 +49,7 @@ def command(
     workers: int | None,
     scheduler: str | None,
     settings: tuple[str, ...],
+    only: tuple[str, ...],
     fresh: bool,
     dry_run: bool,
     as_json: bool,
@@ -53,12 +65,12 @@ def command(
 
     mode: Mode = "quick" if quick else "full" if full else "default"
     spec = load_study(find_study(name), mode, settings)
-    if dry_run:
-        _print_grid(spec, as_json)
-        return
     from gradscope.study.runner import Setup
 
-    setup = Setup(out, workers, scheduler, fresh, mode, shlex.join(["gradscope", *sys.argv[1:]]))
+    setup = Setup(out, workers, scheduler, fresh, mode, shlex.join(["gradscope", *sys.argv[1:]]), only)
+    if dry_run:
+        _print_grid(spec, setup, as_json)
+        return
     comparison, report = _run(spec, setup)
     _print_result(comparison, report, as_json)
 
@@ -116,13 +128,20 @@ def _print_result(comparison: "Comparison", report: Path, as_json: bool) -> None
     console.print(f"report: {report}", soft_wrap=True, markup=False, highlight=False)
 
 
-def _print_grid(spec: "StudySpec", as_json: bool) -> None:
+def _print_grid(spec: "StudySpec", setup: "Setup", as_json: bool) -> None:
+    from gradscope.study.expected import expected_seconds, in_words
     from gradscope.study.grid import expand_grid
+    from gradscope.study.selection import select_trials
+    from gradscope.study.workers import default_workers
 
-    trials = expand_grid(spec)
+    trials = select_trials(expand_grid(spec), setup.only)
+    workers = default_workers() if setup.workers is None else setup.workers
+    seconds = expected_seconds(trials, setup.folder(spec), workers, fresh=setup.fresh)
     if as_json:
-        click.echo(json.dumps([{"trial": trial.id, **trial.settings} for trial in trials], indent=2))
+        listed = [{"trial": trial.id, **trial.settings} for trial in trials]
+        click.echo(json.dumps({"trials": listed, "workers": workers, "expected_seconds": round(seconds)}, indent=2))
         return
     for trial in trials:
         click.echo(f"{trial.id}  {trial.label}")
-    click.echo(f"{len(trials)} trials of {spec.training.iterations} iterations")
+    on = f"on {workers} worker{'s' * (workers != 1)}" if workers else "in this process"
+    click.echo(f"{len(trials)} trials; {in_words(seconds)} {on}" if seconds else f"{len(trials)} trials, all on disk")

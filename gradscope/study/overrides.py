@@ -1,10 +1,14 @@
 """Changes laid over a study file: its own [quick] and [full] tables, and `--set key.path=value`."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Any
 
 from gradscope.errors import UsageError
+
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_LONGEST = 10_000
 
 
 def lay_over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,8 +27,9 @@ def lay_over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 def apply_setting(raw: Mapping[str, Any], setting: str) -> dict[str, Any]:
     """Lay one `key.path=value` over a study.
 
-    The value is read as TOML (`--set training.iterations=50`, `--set 'grid.0.seed=[0, 1]'`); what is no TOML is taken
-    as a string, so that a file's path needs no quotes. A number in the path picks from a list.
+    The value is read as TOML (`--set training.iterations=50`, `--set 'grid.0.seed=[0, 1]'`); `0..9` is the list of the
+    whole numbers from 0 to 9; what is neither is taken as a string, so that a file's path needs no quotes. In the path
+    a number picks from a list, and a name goes into every table of it: `grid.seed=0..9` gives all blocks these seeds.
 
     Args:
         raw: the study as read from its file.
@@ -40,10 +45,13 @@ def apply_setting(raw: Mapping[str, Any], setting: str) -> dict[str, Any]:
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):
         raise UsageError(f"--set expects key.path=value, got {setting!r}: for example --set training.iterations=100")
-    return dict(_put(raw, keys, _value(value), setting))
+    return dict(_put(raw, keys, _value(value, setting), setting))
 
 
-def _value(text: str) -> Any:  # noqa: ANN401 - whatever TOML can hold
+def _value(text: str, setting: str) -> Any:  # noqa: ANN401 - whatever TOML can hold
+    span = _RANGE.fullmatch(text.strip())
+    if span is not None:
+        return _numbers(int(span[1]), int(span[2]), setting)
     try:
         read = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
@@ -51,11 +59,19 @@ def _value(text: str) -> Any:  # noqa: ANN401 - whatever TOML can hold
     return read["value"] if set(read) == {"value"} else text.strip()
 
 
+def _numbers(first: int, last: int, setting: str) -> list[int]:
+    if not first <= last < first + _LONGEST:
+        raise UsageError(f"--set {setting}: expected a range such as 0..9, from the lower to the higher number")
+    return list(range(first, last + 1))
+
+
 def _put(node: Any, keys: list[str], value: Any, setting: str) -> Any:  # noqa: ANN401 - a node of a TOML tree
     if not keys:
         return value
     key, rest = keys[0], keys[1:]
     if isinstance(node, list):
+        if not key.isdecimal() and node and all(isinstance(item, Mapping) for item in node):
+            return [_put(item, keys, value, setting) for item in node]
         if not key.isdecimal() or int(key) >= len(node):
             raise UsageError(f"--set {setting}: expected a number from 0 to {len(node) - 1} at {key!r}, a list's place")
         place = int(key)

@@ -16,6 +16,7 @@ from gradscope.study.outcome import Outcome, forget_outcome
 from gradscope.study.place import prepare_folder
 from gradscope.study.progress import StudyProgress
 from gradscope.study.provenance import machine, seeds, versions
+from gradscope.study.selection import select_trials
 from gradscope.study.spec import StudySpec
 from gradscope.study.workers import Job, default_workers, run_here, run_on_cluster
 
@@ -31,6 +32,7 @@ class Setup:
         fresh: train every trial again, also what is finished on disk.
         mode: which mode the spec was read in; for the report.
         command: the command line; for the report.
+        only: conditions that the trials must satisfy, such as `cell=lstm`; none for the whole grid.
     """
 
     out: Path
@@ -39,6 +41,11 @@ class Setup:
     fresh: bool = False
     mode: Mode = "default"
     command: str = ""
+    only: tuple[str, ...] = ()
+
+    def folder(self, spec: StudySpec) -> Path:
+        """Return the folder of the study's runs."""
+        return self.out / "runs" / spec.name
 
 
 def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
@@ -53,14 +60,14 @@ def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
         The comparison of all its trials.
 
     Raises:
-        UsageError: its text cannot be used.
+        UsageError: its text cannot be used, or no trial satisfies the conditions.
         RunError: the folder cannot be written, the scheduler is lost, or every trial failed.
         GradscopeError: the user interrupted it.
     """
     started, began = datetime.datetime.now(datetime.UTC), time.monotonic()
-    trials = expand_grid(spec)
+    trials = select_trials(expand_grid(spec), setup.only)
     prepare_folder(setup.out)
-    jobs = [(trial, setup.out / "runs" / spec.name / trial.id) for trial in trials]
+    jobs = [(trial, setup.folder(spec) / trial.id) for trial in trials]
     if setup.fresh:
         _forget(jobs)
     # Workers may stand in another folder than this process.
@@ -72,6 +79,7 @@ def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
     provenance = {
         "command": setup.command,
         "mode": setup.mode,
+        **({"only": ", ".join(setup.only)} if setup.only else {}),
         "versions": versions(),
         "machine": machine(),
         "seeds": seeds(trials),

@@ -127,7 +127,9 @@ def _cluster(workers: int, scratch: str) -> Any:  # noqa: ANN401 - distributed h
 def _reached(scheduler: str) -> Iterator[Any]:
     from distributed import Client
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # A scheduler that is lost is told in one message; Dask gives its client's logger a level of its own.
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, ImportError) as error:

@@ -56,14 +56,17 @@ def test_help_shows_an_example(command):
     assert f"Example: gradscope {command}" in result.output
 
 
-def test_studies_are_listed_with_their_titles():
-    """One line each; as JSON with their questions."""
+def test_studies_are_listed_with_their_questions_and_times():
+    """Each with the time that it takes and its question; as JSON too."""
     lines = _gradscope("studies").output.splitlines()
     rows = json.loads(_gradscope("studies", "--json").output)
 
-    assert any(line.startswith("vanishing  Vanishing and exploding gradients") for line in lines)
-    assert len(lines) == len(rows)
-    assert {"name", "title", "question"} == set(rows[0])
+    names = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert names == [row["name"] for row in rows]
+    assert any("Vanishing and exploding gradients (about " in line for line in lines)
+    assert {"name", "title", "question", "seconds", "quick_seconds"} == set(rows[0])
+    for row in rows:
+        assert " ".join(row["question"].split()) in " ".join(" ".join(lines).split())
 
 
 def test_dry_run_prints_the_grid_and_writes_nothing(small, tmp_path):
@@ -71,9 +74,37 @@ def test_dry_run_prints_the_grid_and_writes_nothing(small, tmp_path):
     result = _gradscope("study", small, "--dry-run", "--out", tmp_path / "out", "--set", "grid.0.seed=[5]")
 
     assert result.exit_code == 0
-    assert result.output.splitlines()[-1] == "8 trials of 6 iterations"
+    assert result.output.splitlines()[-1].startswith("8 trials; about ")
     assert "adding, lstm, orthogonal, clipping norm(1.0), seed 5" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_only_chooses_a_part_of_the_grid(small, tmp_path):
+    """Conditions are joined, values of one are alternatives; as JSON with the expected time."""
+    words = ["--dry-run", "--json", "--out", tmp_path, "--only", "cell=lstm", "--only", "seed=1,0", "--workers", "0"]
+    found = json.loads(_gradscope("study", small, *words, "--only", "clipping=none").output)
+
+    assert [(trial["cell"], trial["initialisation"], trial["seed"]) for trial in found["trials"]] == [
+        ("lstm", "default", 0),
+        ("lstm", "default", 1),
+        ("lstm", "orthogonal", 0),
+        ("lstm", "orthogonal", 1),
+    ]
+    assert found["workers"] == 0
+    assert found["expected_seconds"] > 0
+
+
+def test_only_trains_that_part_and_resume_takes_it_from_disk(small, tmp_path):
+    """The report says that it is a part; a second call trains nothing, --fresh everything again."""
+    words = ["study", small, "--out", tmp_path / "out", "--workers", "0", "--only", "cell=lstm", "--only", "seed=0"]
+
+    first, second, third = (_gradscope(*words, *more) for more in ([], ["--resume"], ["--fresh"]))
+
+    assert "small: 4 trials, 4 to train in this process" in first.output
+    assert "small: 4 trials, 4 taken from disk, nothing to train" in second.output
+    assert "small: 4 trials, 4 to train in this process" in third.output
+    assert "cell=lstm, seed=0" in (tmp_path / "out" / "small.html").read_text(encoding="utf-8")
+    assert _gradscope(*words, "--dry-run").output.splitlines()[-1] == "4 trials, all on disk"
 
 
 @pytest.mark.parametrize(
@@ -81,6 +112,9 @@ def test_dry_run_prints_the_grid_and_writes_nothing(small, tmp_path):
     [
         (["--workers", "-1"], 2, "--workers expects 0 (train in this process) or more, got -1"),
         (["--workers", "two"], 2, "'two' is not a valid integer"),
+        (["--only", "cell=gru"], 2, "no trial has it. There are: rnn_tanh, lstm"),
+        (["--only", "sell=gru"], 2, "there is no field 'sell', did you mean cell? Accepted: task, cell"),
+        (["--only", "lstm"], 2, "--only expects field=value, got 'lstm'"),
         (["--quick", "--full"], 2, "--quick and --full exclude each other"),
         (["--set", "training.iteration=3"], 2, "training.iteration: unknown field, did you mean iterations?"),
         (["--set", "task.text.path=none.txt", "--set", 'grid.0.task=["text"]'], 2, "cannot read the text none.txt"),

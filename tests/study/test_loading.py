@@ -59,6 +59,15 @@ def test_settings_come_last_and_reach_into_lists(write):
     assert spec.task.text.path == "some/file.txt"
 
 
+def test_a_range_goes_into_every_block(write):
+    """`grid.seed=0..9` gives each block these ten seeds."""
+    two = GOOD + '[[grid]]\ntask = ["text"]\ncell = ["gru"]\ninitialisation = ["default"]\nseed = [5]\n'
+
+    spec = load_study(write(two), "default", ["grid.seed=0..9"])
+
+    assert [block.seed for block in spec.grid] == [list(range(10))] * 2
+
+
 def test_all_mistakes_are_named_at_once_with_their_paths(write):
     """Unknown and mistyped fields, wrong values and impossible combinations, in one message."""
     wrong = GOOD.replace('cell = ["lstm"]', 'cell = ["gru", "lstmm"]').replace("seed = [0, 1]", 'seed = [0, "one", -1]')
@@ -126,7 +135,9 @@ def test_each_mistake_says_what_is_accepted(write, change, line):
         ("training..batch=3", "--set expects key.path=value"),
         ("name.first=3", "'first' leads into 'small', which is no table"),
         ("grid.5.seed=[1]", "expected a number from 0 to 0 at '5'"),
-        ("grid.first.seed=[1]", "expected a number from 0 to 0 at 'first'"),
+        ("grid.first.seed=[1]", "grid.0.first: unknown field"),
+        ("grid.0.seed.first=[1]", "expected a number from 0 to 1 at 'first'"),
+        ("grid.seed=9..0", "expected a range such as 0..9"),
     ],
 )
 def test_wrong_settings_are_refused(write, setting, words):

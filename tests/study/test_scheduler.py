@@ -1,0 +1,170 @@
+"""A real Dask scheduler and real workers, started by command line as on a cluster."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from gradscope.errors import RunError
+from gradscope.study.workers import run_on_cluster
+
+pytestmark = pytest.mark.slow
+
+DASK = Path(sys.executable).parent / "dask"
+
+
+class Cluster:
+    """`dask scheduler` and some `dask worker`, on loopback."""
+
+    def __init__(self, folder, workers):
+        self._folder = folder
+        words = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"]
+        self.scheduler = self._start(*words, stderr=subprocess.PIPE, text=True)
+        self.address = self._address()
+        self.workers = [
+            self._start("worker", self.address, "--nthreads", "1", "--no-dashboard", stderr=subprocess.DEVNULL)
+            for _ in range(workers)
+        ]
+
+    def _start(self, *words, **options):
+        return subprocess.Popen(
+            [DASK, *words], stdout=subprocess.DEVNULL, cwd=self._folder, start_new_session=True, **options
+        )
+
+    def _address(self):
+        for line in self.scheduler.stderr:
+            found = re.search(r"Scheduler at:\s+(tcp://\S+)", line)
+            if found:
+                # Read on, so that the scheduler never waits for a full pipe.
+                threading.Thread(target=self.scheduler.stderr.read, daemon=True).start()
+                return found[1]
+        raise AssertionError("the scheduler ended before it said where it listens")
+
+    def stop(self):
+        """Kill whatever still runs."""
+        for process in (*self.workers, self.scheduler):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=10)
+        self.scheduler.stderr.close()
+
+
+@pytest.fixture
+def start_cluster(tmp_path):
+    """Start a cluster with so many workers; it is gone after the test."""
+    if not DASK.exists() and shutil.which("dask") is None:
+        pytest.skip("needs the command `dask`")
+    started = []
+
+    def start(workers):
+        (tmp_path / "cluster").mkdir(exist_ok=True)
+        started.append(Cluster(tmp_path / "cluster", workers))
+        return started[-1]
+
+    yield start
+    for cluster in started:
+        cluster.stop()
+
+
+@pytest.fixture
+def jobs(make_trial, tmp_path):
+    """Eight trials that take a while."""
+    trials = [make_trial(seed=seed, iterations=150, length=40) for seed in range(8)]
+    return [(trial, tmp_path / "runs" / trial.id) for trial in trials]
+
+
+def _ages(jobs):
+    """When each trial's outcome was written."""
+    outcomes = [folder / "outcome.json" for _, folder in jobs]
+    return {str(path): path.stat().st_mtime_ns for path in outcomes if path.exists()}
+
+
+def test_worker_killed_in_the_middle_loses_nothing(start_cluster, jobs):
+    """SIGKILL of one of two workers and its nanny: the other one trains its trials again, and all finish."""
+    cluster = start_cluster(2)
+    results = run_on_cluster(jobs, workers=0, scheduler=cluster.address)
+
+    outcomes = [next(results)]
+    os.killpg(cluster.workers[0].pid, signal.SIGKILL)
+    outcomes += results
+
+    assert sorted(outcome.trial for outcome in outcomes) == sorted(trial.id for trial, _ in jobs)
+    assert {outcome.status for outcome in outcomes} == {"finished"}
+    assert cluster.scheduler.poll() is None
+
+
+def test_killed_scheduler_is_one_message_and_the_next_run_goes_on(start_cluster, jobs):
+    """What was finished before the scheduler died stays; a new scheduler trains the rest only."""
+    cluster = start_cluster(1)
+    results = run_on_cluster(jobs, workers=0, scheduler=cluster.address)
+    next(results)
+
+    os.killpg(cluster.scheduler.pid, signal.SIGKILL)
+    with pytest.raises(RunError, match=r"lost the Dask scheduler.*the same command goes on from there"):
+        list(results)
+    cluster.stop()
+    assert 0 < len(_ages(jobs)) < len(jobs)
+    before = _ages(jobs)
+
+    outcomes = list(run_on_cluster(jobs, workers=0, scheduler=start_cluster(1).address))
+
+    assert {outcome.status for outcome in outcomes} == {"finished"}
+    assert len(_ages(jobs)) == len(jobs)
+    assert before.items() <= _ages(jobs).items()
+
+
+def test_study_says_in_one_message_that_the_scheduler_is_lost(start_cluster, tmp_path):
+    """From the shell: exit code 1, no traceback; the same command finishes the study on another scheduler."""
+    (tmp_path / "small.toml").write_text(STUDY, encoding="utf-8")
+    words = [sys.executable, "-m", "gradscope", "study", "small.toml", "--out", "out", "--scheduler"]
+    cluster = start_cluster(1)
+    study = subprocess.Popen(
+        [*words, cluster.address], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    runs = tmp_path / "out" / "runs" / "small"
+    deadline = time.monotonic() + 60
+    while not list(runs.glob("*/outcome.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    os.killpg(cluster.scheduler.pid, signal.SIGKILL)
+    _, said = study.communicate(timeout=60)
+
+    assert study.returncode == 1, said
+    assert said.splitlines()[-1].startswith("Error: lost the Dask scheduler.")
+    assert "Traceback" not in said, said
+
+    again = subprocess.run(
+        [*words, start_cluster(1).address], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert again.returncode == 0, again.stderr
+    assert re.search(r"small: 8 trials, \d taken from disk, \d to train on tcp://", again.stderr)
+    assert (tmp_path / "out" / "small.html").exists()
+
+
+STUDY = """
+name = "small"
+title = "A small study"
+question = "Does it run?"
+[task.adding]
+length = 40
+[model]
+hidden = 4
+[training]
+iterations = 150
+batch = 3
+[watch]
+every = 2
+[[grid]]
+task = ["adding"]
+cell = ["rnn_tanh"]
+initialisation = ["default"]
+seed = [0, 1, 2, 3, 4, 5, 6, 7]
+"""
