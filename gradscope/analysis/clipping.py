@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
-_CLIPPED_BELOW = 1 - 1e-6
+CLIPPED_BELOW = 1 - 1e-6
 """A coefficient of 1 up to rounding is a gradient that was left as it was."""
 
 
@@ -51,21 +52,22 @@ def clipping_statistics(iterations: pd.DataFrame) -> Clipping:
     """
     recorded = iterations[iterations["clip_coefficient"].notna()]
     coefficient = recorded["clip_coefficient"].to_numpy(dtype=np.float64)
-    clipped = int((coefficient < _CLIPPED_BELOW).sum())
+    clipped = int((coefficient < CLIPPED_BELOW).sum())
     return Clipping(
         recorded=len(recorded),
         clipped=clipped,
         clipped_share=clipped / len(recorded) if len(recorded) else np.nan,
-        norm=_quantiles(recorded["gradient_norm"]),
-        coefficient=_quantiles(recorded["clip_coefficient"]),
-        cosine=_quantiles(recorded["clip_cosine"]),
+        norm=quantiles(recorded["gradient_norm"].to_numpy(dtype=np.float64)),
+        coefficient=quantiles(coefficient),
+        cosine=quantiles(recorded["clip_cosine"].to_numpy(dtype=np.float64)),
     )
 
 
-def _quantiles(column: "pd.Series[float]") -> Quantiles:
-    values = column.dropna().to_numpy(dtype=np.float64)
-    if not len(values):
+def quantiles(values: Float[np.ndarray, " value"]) -> Quantiles:
+    """Return the 10 %, 50 % and 90 % quantiles of the values that are not NaN."""
+    present = values[~np.isnan(values)]
+    if not len(present):
         return Quantiles(np.nan, np.nan, np.nan)
     # Of the values themselves: between a finite and an infinite one there is nothing to interpolate.
-    low, middle, high = np.quantile(values, [0.1, 0.5, 0.9], method="nearest")
+    low, middle, high = np.quantile(present, [0.1, 0.5, 0.9], method="nearest")
     return Quantiles(float(low), float(middle), float(high))
