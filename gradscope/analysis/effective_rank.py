@@ -43,8 +43,9 @@ def effective_rank(states: Sequence[Float[np.ndarray, "time sequence hidden"]]) 
     if len(rows) < 2:
         return None
     singular = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False)
-    # A direction as weak as the rounding of the states that were recorded is none.
-    singular = singular[singular > np.linalg.norm(rows) * np.finfo(recorded.dtype).eps]
+    # A direction as weak as the rounding of the states that were recorded, or of their mean, is none.
+    rounding = np.finfo(recorded.dtype).eps + len(rows) * np.finfo(np.float64).eps
+    singular = singular[singular > np.linalg.norm(rows) * rounding]
     if not len(singular):
         return EffectiveRank(0.0, 0.0, rows.shape[1], len(rows))
     share = singular / singular.sum()
