@@ -1,7 +1,7 @@
 """Clipping fires nearly always: it is no guard any more but sets the size of every step."""
 
 from gradscope.analysis import clipping_statistics, number, percent
-from gradscope.diagnosis.clipped import late_recorded
+from gradscope.diagnosis.clipped import clipped_since, late_recorded, recommendation
 from gradscope.diagnosis.finding import Finding
 from gradscope.runs import Run
 
@@ -30,9 +30,25 @@ def find_clip_always_on(run: Run) -> Finding | None:
             "median_norm": found.norm.median,
             "norm_q90": found.norm.q90,
         },
-        advice=(
-            f"As a guard against rare large gradients the threshold would be about {number(found.norm.q90)}, which "
-            "nine in ten gradients stay below; then the learning rate has to come down to where training is stable.",
-            "If this is wanted, say it by a normalised gradient or a smaller learning rate, and tune that one number.",
+        advice=_advice(run, found.norm.q90),
+        meaning=(
+            "This is no guard against rare large gradients but a limit on the step: the gradient's size no longer "
+            "matters, only its direction, and threshold and learning rate are one knob."
         ),
+        reference="Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063; Zhang et al. 2020, arXiv:1905.11881",
+        iteration=clipped_since(run),
+    )
+
+
+def _advice(run: Run, norm_q90: float) -> tuple[str, ...]:
+    replayed = recommendation(run)
+    if replayed is None or replayed.role == "step-size limiter":
+        threshold, why = norm_q90, "which nine in ten gradients stay below"
+    else:
+        threshold, why = replayed.threshold, f"which would have clipped {percent(replayed.clipped_share)} of these"
+    return (
+        f"As a guard against rare large gradients the threshold would be about {number(threshold)}, {why}; then the "
+        "learning rate has to come down to where training is stable.",
+        "If this is wanted, say it by a normalised gradient or a smaller learning rate, and tune that one number.",
+        "Look at why the gradients are as large as that: a sum instead of a mean in the loss, or unscaled targets.",
     )

@@ -3,7 +3,7 @@
 import math
 
 from gradscope.analysis import clipping_statistics, percent
-from gradscope.diagnosis.clipped import late_recorded
+from gradscope.diagnosis.clipped import clipped_since, late_recorded
 from gradscope.diagnosis.finding import Finding
 from gradscope.runs import Run
 
@@ -43,4 +43,7 @@ def find_clip_bends_direction(run: Run) -> Finding | None:
             "Clip the norm instead of single values: torch.nn.utils.clip_grad_norm_ keeps the direction.",
             "If values must be clipped, raise the threshold to several times the typical entry of the gradient.",
         ),
+        meaning="Large entries are cut and small ones are not, so rare directions gain weight against strong ones.",
+        reference="Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063 (norm clipping keeps the direction)",
+        iteration=clipped_since(run),
     )

@@ -1,15 +1,20 @@
 """What the rules look at: each layer's decay at the start and at the end of a run, worked out once."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 
-from gradscope.analysis import Decay, Verdict, loss_times, phase_iterations, run_decay, verdict
+from gradscope.analysis import Decay, Verdict, loss_times, phase_iterations, run_decay, underflow_floor, verdict
 from gradscope.analysis.amplification import amplification
+from gradscope.analysis.onset import first_lasting, rates_through_training
 from gradscope.runs import Run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerEvidence:
     """One layer through a run.
 
@@ -25,6 +30,7 @@ class LayerEvidence:
         verdict: The same of the end.
         amplification: Growth that is certain although the loss enters at many times, see `amplification`.
         timesteps: The layer's rows of the run's table.
+        run: The run itself, for rules that look at more than gradients.
     """
 
     layer: str
@@ -38,6 +44,43 @@ class LayerEvidence:
     verdict: Verdict
     amplification: float
     timesteps: pd.DataFrame
+    run: Run = field(repr=False)
+
+    @property
+    def reverse(self) -> bool:
+        """Whether the layer reads from the last time to the first."""
+        return self.layer.endswith("_reverse")
+
+    @property
+    def first_iteration(self) -> int:
+        """The first recorded iteration."""
+        return int(self.timesteps["iteration"].min())
+
+    @cached_property
+    def late(self) -> pd.DataFrame:
+        """The rows of the last quarter of the recorded iterations."""
+        return self.timesteps[self.timesteps["iteration"].isin(self.iterations)]
+
+    @cached_property
+    def gates(self) -> pd.DataFrame:
+        """The layer's gates; no rows if it has none."""
+        return self.run.gates[self.run.gates["layer"] == self.layer]
+
+    @cached_property
+    def late_gates(self) -> pd.DataFrame:
+        """The gates in the last quarter of the recorded iterations."""
+        return self.gates[self.gates["iteration"].isin(self.iterations)]
+
+    @cached_property
+    def rates(self) -> pd.DataFrame:
+        """The decay rate at each recorded iteration."""
+        floor = underflow_floor(str(self.run.metadata.get("dtype", "float32")))
+        return rates_through_training(self.timesteps, floor=floor, reverse=self.reverse)
+
+    def began(self, holds: Callable[[Float[np.ndarray, " recorded"]], Bool[np.ndarray, " recorded"]]) -> int | None:
+        """Return the recorded iteration from which on a condition of the decay rate held, by `first_lasting`."""
+        rates = self.rates["rate"].to_numpy(dtype=np.float64)
+        return first_lasting(self.rates["iteration"].tolist(), holds(rates))
 
 
 def task_lag(run: Run) -> int | None:
@@ -68,6 +111,7 @@ def layer_evidence(run: Run, layer: str) -> LayerEvidence | None:
         verdict=verdict(end, lag, loss_times=losses),
         amplification=amplification(late, reverse=layer.endswith("_reverse")),
         timesteps=timesteps,
+        run=run,
     )
 
 

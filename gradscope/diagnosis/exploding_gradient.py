@@ -9,6 +9,12 @@ from gradscope.diagnosis.finding import Finding, Severity
 _HARMFUL = 100.0
 _NOTABLE = 10.0
 
+_MEANING = (
+    "The earliest times decide the gradient's size and direction, a small change of a weight changes the loss by a "
+    "lot, and one bad batch can throw the weights far off."
+)
+_REFERENCE = "Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063"
+
 
 def find_exploding_gradient(evidence: LayerEvidence) -> Finding | None:
     """Return a finding if the layer's gradient explodes; growth below tenfold over the lag is only worth knowing."""
@@ -39,6 +45,9 @@ def _by_rate(evidence: LayerEvidence) -> Finding:
         message=f"The gradient explodes on its way back through time; {before}. {found.reason}",
         evidence=numbers,
         advice=_advice(evidence),
+        meaning=_MEANING,
+        reference=_REFERENCE,
+        iteration=_since(evidence),
     )
 
 
@@ -54,7 +63,15 @@ def _by_amplification(evidence: LayerEvidence) -> Finding:
         ),
         evidence={"amplification": evidence.amplification, "loss_times": evidence.loss_times},
         advice=_advice(evidence),
+        meaning=_MEANING,
+        reference=_REFERENCE,
     )
+
+
+def _since(evidence: LayerEvidence) -> int | None:
+    if evidence.start_verdict.kind == "exploding":
+        return evidence.first_iteration
+    return evidence.began(lambda rates: rates > 0)
 
 
 def _severity(growth: float) -> Severity:

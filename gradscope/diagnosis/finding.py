@@ -20,6 +20,9 @@ class Finding:
         message: What was found, in words with numbers.
         evidence: The numbers it rests on, by name.
         advice: What to try, the most promising first.
+        meaning: What that does to the training.
+        reference: Where this is shown or argued, or what proposed the remedy.
+        iteration: The recorded iteration from which on it holds; None where it holds of the run as a whole.
     """
 
     code: str
@@ -28,3 +31,6 @@ class Finding:
     message: str
     evidence: dict[str, float | int | str] = field(default_factory=dict)
     advice: tuple[str, ...] = ()
+    meaning: str = ""
+    reference: str = ""
+    iteration: int | None = None

@@ -20,7 +20,14 @@ def find_gradient_cut_off(evidence: LayerEvidence) -> Finding | None:
         ),
         evidence={"all_zero_lag": decay.all_zero_lag, "zeros": decay.zeros},
         advice=_advice(evidence.kind),
+        meaning="No weight learns from what happened before that point; the state may still carry it forwards.",
+        reference="Williams & Peng 1990 (truncation); Lu et al. 2019, arXiv:1903.06733 (dead relu units)",
+        iteration=_since(evidence),
     )
+
+
+def _since(evidence: LayerEvidence) -> int | None:
+    return evidence.first_iteration if evidence.start.cut_off else None
 
 
 def _advice(kind: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The gradient becomes exactly 0 on its way back because no number of the training type is so small."""
 
 from gradscope.analysis import percent
+from gradscope.analysis.onset import first_lasting
 from gradscope.analysis.wording import steps
 from gradscope.diagnosis.evidence import LayerEvidence
 from gradscope.diagnosis.finding import Finding
@@ -33,13 +34,22 @@ def find_gradient_underflow(evidence: LayerEvidence) -> Finding | None:
         severity="warning",
         layer=evidence.layer,
         message=(
-            f"The gradient is exactly 0 {where}: it became smaller than any number of the training type. There "
-            f"nothing is learned at all, in up to {percent(worst)} of the sequences, however healthy the weights' "
-            "gradient looks."
+            f"The gradient is exactly 0 {where}: it became smaller than any number of the training type, in up to "
+            f"{percent(worst)} of the sequences."
         ),
         evidence=numbers,
         advice=(
             "Cure the vanishing gradient first: underflow is its last stage.",
             "Under mixed precision raise the loss scale, or run the recurrent layer in float32.",
         ),
+        meaning="From there back nothing is learned at all, however healthy the weights' own gradient looks.",
+        reference="Micikevicius et al. 2018, arXiv:1710.03740",
+        iteration=_since(evidence),
     )
+
+
+def _since(evidence: LayerEvidence) -> int | None:
+    # One sequence's zero makes no mean zero: the first iteration whose mean is 0 somewhere before the loss.
+    gone = evidence.timesteps["total_gradient_norm"].eq(0) & evidence.timesteps["direct_gradient_norm"].eq(0)
+    by_iteration = gone.groupby(evidence.timesteps["iteration"]).any()
+    return first_lasting(by_iteration.index.tolist(), by_iteration.to_numpy())

@@ -15,4 +15,6 @@ def find_loss_at_many_times(evidence: LayerEvidence) -> Finding | None:
         message=evidence.verdict.reason,
         evidence={"loss_times": evidence.loss_times},
         advice=("To see how far back one loss reaches, record a few iterations with the loss at the last time only.",),
+        meaning="Neither a vanishing nor a short reach can be excluded here; growth can still be proven, and is.",
+        reference="Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063 (the gradient as a sum over losses and times)",
     )

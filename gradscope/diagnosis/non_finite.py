@@ -1,41 +1,42 @@
 """Values that are NaN or infinite, and where they came up first."""
 
 import numpy as np
-import pandas as pd
 
 from gradscope.analysis import number
+from gradscope.analysis.nonfinite import nonfinite_onset
 from gradscope.diagnosis.evidence import LayerEvidence
 from gradscope.diagnosis.finding import Finding
 from gradscope.runs import Run
 
+_MEANING = "A step with such a gradient makes every weight that it touches useless; nothing after it can be trusted."
+_REFERENCE = "Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063; Micikevicius et al. 2018, arXiv:1710.03740 (loss scale)"
+
 
 def find_non_finite_values(evidence: LayerEvidence) -> Finding | None:
     """Return a finding if a state or gradient of the layer was not finite in any recorded iteration."""
-    timesteps = evidence.timesteps
-    bad = timesteps[_is_bad(timesteps)]
-    if bad.empty:
+    onset = nonfinite_onset(evidence.timesteps, reverse=evidence.reverse)
+    if onset is None:
         return None
-    iteration = int(bad["iteration"].min())
-    first = bad[bad["iteration"] == iteration]
-    tensor, time = _first_tensor(first, reverse=evidence.layer.endswith("_reverse"))
-    affected = int(bad["iteration"].nunique())
-    recorded = int(timesteps["iteration"].nunique())
     return Finding(
         code="non-finite-values",
         severity="error",
         layer=evidence.layer,
         message=(
-            f"NaN or infinity came up first at iteration {iteration}, in the {tensor} at time {time}; {affected} of "
-            f"{recorded} recorded iterations have such values."
+            f"NaN or infinity came up first at iteration {onset.iteration}, in the {onset.tensor} at time "
+            f"{onset.time}; {onset.iterations_affected} of {onset.iterations_recorded} recorded iterations have such "
+            "values."
         ),
         evidence={
-            "iteration": iteration,
-            "time": time,
-            "tensor": tensor,
-            "values": int(bad["nonfinite"].sum()),
-            "iterations_affected": affected,
+            "iteration": onset.iteration,
+            "time": onset.time,
+            "tensor": onset.tensor,
+            "values": onset.sequences,
+            "iterations_affected": onset.iterations_affected,
         },
-        advice=_advice(tensor),
+        advice=_advice(onset.tensor),
+        meaning=_MEANING,
+        reference=_REFERENCE,
+        iteration=onset.iteration,
     )
 
 
@@ -65,21 +66,10 @@ def find_non_finite_norms(run: Run) -> Finding | None:
         ),
         evidence={"iteration": first, "iterations_affected": len(bad)},
         advice=_advice("total gradient"),
+        meaning=_MEANING,
+        reference=_REFERENCE,
+        iteration=first,
     )
-
-
-def _is_bad(timesteps: pd.DataFrame) -> "pd.Series[bool]":
-    counted = timesteps["nonfinite"] > 0
-    return counted | timesteps["total_gradient_norm"].abs().eq(np.inf) | timesteps["hidden_norm"].abs().eq(np.inf)
-
-
-def _first_tensor(first: pd.DataFrame, *, reverse: bool) -> tuple[str, int]:
-    # States are computed along the layer's way and gradients against it, so each begins to fail at its own end.
-    recorded_states = first["hidden_norm"].notna().any()
-    bad_states = first[~np.isfinite(first["hidden_norm"])] if recorded_states else first.iloc[:0]
-    if len(bad_states):
-        return "hidden state", int(bad_states["time"].max() if reverse else bad_states["time"].min())
-    return "total gradient", int(first["time"].min() if reverse else first["time"].max())
 
 
 def _advice(tensor: str) -> tuple[str, ...]:

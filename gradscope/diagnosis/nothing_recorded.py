@@ -20,4 +20,5 @@ def find_nothing_recorded(run: Run) -> Finding | None:
             "Check that backward() and optimizer.step() run inside the with block of watch(...).",
             "If training is young, wait for the next flush; else choose a denser schedule: watch(schedule=10).",
         ),
+        meaning="That nothing is found here says nothing of the training.",
     )

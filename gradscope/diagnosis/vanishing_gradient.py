@@ -5,6 +5,7 @@ import math
 from gradscope.analysis import HORIZON_SHARE
 from gradscope.diagnosis.evidence import LayerEvidence
 from gradscope.diagnosis.finding import Finding
+from gradscope.diagnosis.gate_bias import bias_that_keeps
 
 
 def find_vanishing_gradient(evidence: LayerEvidence) -> Finding | None:
@@ -33,7 +34,19 @@ def find_vanishing_gradient(evidence: LayerEvidence) -> Finding | None:
         message=f"The gradient vanishes on its way back through time; {before}. {found.reason}",
         evidence=numbers,
         advice=_advice(evidence),
+        meaning=(
+            "What happened that long before the loss leaves next to no trace in the gradient, so the weights cannot "
+            "learn from it, however healthy their own gradient looks."
+        ),
+        reference="Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063",
+        iteration=_since(evidence),
     )
+
+
+def _since(evidence: LayerEvidence) -> int | None:
+    if evidence.start_verdict.kind == "vanishing":
+        return evidence.first_iteration
+    return evidence.began(lambda rates: rates * max(evidence.verdict.lag, 1) < math.log(HORIZON_SHARE))
 
 
 def _advice(evidence: LayerEvidence) -> tuple[str, ...]:
@@ -52,20 +65,14 @@ def _advice(evidence: LayerEvidence) -> tuple[str, ...]:
 
 def _of_the_cell(evidence: LayerEvidence) -> str:
     if evidence.kind == "lstm":
-        bias = _bias_that_keeps(evidence.verdict.lag)
+        bias = bias_that_keeps(evidence.verdict.lag)
         return (
             f"Start with a larger forget-gate bias: {bias:.1f} keeps a tenth of the cell's gradient over "
             f"{evidence.verdict.lag} time steps. Set bias_ih or bias_hh, not both; chrono initialisation spreads it."
         )
     if evidence.kind == "gru":
-        bias = _bias_that_keeps(evidence.verdict.lag)
+        bias = bias_that_keeps(evidence.verdict.lag)
         return f"Start with a larger update-gate bias: {bias:.1f} keeps a tenth over {evidence.verdict.lag} time steps."
     if evidence.kind == "rnn_relu":
         return "Start the recurrent weights as the identity, or use an LSTM or GRU with a forget bias of 1 or more."
     return "Use an LSTM or GRU with a forget bias of 1 or more, or start the recurrent weights orthogonal."
-
-
-def _bias_that_keeps(lag: int) -> float:
-    """Return the gate bias at which sigmoid(bias) to the power lag is a tenth."""
-    kept = 0.1 ** (1 / max(lag, 1))
-    return math.log(kept / (1 - kept))
