@@ -107,6 +107,25 @@ def cell_step(module: nn.Module) -> BoundStep:
     return lambda x, state: step_function(module, x, state)
 
 
+def step_of(module: nn.Module) -> BoundStep:
+    """Return one time of a cell, or of a fused module that has one layer and one direction.
+
+    Returns:
+        A function (input, state) -> state.
+
+    Raises:
+        UsageError: the module has several layers or directions, or is not known.
+    """
+    if not isinstance(module, nn.RNNBase):
+        return cell_step(module)
+    if module.num_layers > 1 or module.bidirectional:
+        raise UsageError(
+            f"this {type(module).__name__} has {module.num_layers} layers in {1 + module.bidirectional} directions, "
+            "each with dynamics of its own: choose one with layer_step(module, layer, reverse)"
+        )
+    return layer_step(module)
+
+
 def layer_step(module: nn.RNNBase, layer: int = 0, reverse: bool = False) -> BoundStep:
     """Return one time of one layer and direction of an nn.RNN, nn.GRU or nn.LSTM.
 

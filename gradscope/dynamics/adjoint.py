@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gradscope.cells.gru import GRUTimes
+from gradscope.cells.weights import LayerWeights
 
 
 def elman_adjoint(
@@ -83,15 +84,15 @@ def gru_adjoint(
 
 def lstm_adjoint(
     direct: Float[Tensor, "time batch hidden"],
-    gates: Float[Tensor, "time batch 4 hidden"],
-    tanh_cell: Float[Tensor, "time batch hidden"],
-    factors: Float[Tensor, "time batch 4 hidden"],
-    recurrent: Float[Tensor, "rows hidden"],
+    gates: Float[Tensor, "time batch 4 units"],
+    tanh_cell: Float[Tensor, "time batch units"],
+    factors: Float[Tensor, "time batch 4 units"],
+    weights: LayerWeights,
     incoming: Float[Tensor, "batch hidden"] | None,
-    incoming_cell: Float[Tensor, "batch hidden"],
+    incoming_cell: Float[Tensor, "batch units"],
     out: Float[Tensor, "time batch hidden"],
-    out_cell: Float[Tensor, "time batch hidden"],
-) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
+    out_cell: Float[Tensor, "time batch units"],
+) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch units"]]:
     """Sweep back through an LSTM, over the full state (h, c).
 
     Args:
@@ -99,7 +100,7 @@ def lstm_adjoint(
         gates: i, f, g, o as activated.
         tanh_cell: tanh(c_t).
         factors: from `lstm_preactivation_factors`; become delta_t in the rows i, f, g, o.
-        recurrent: W_hh, rows i, f, g, o.
+        weights: the recurrent ones are used, and the projection if there is one.
         incoming: what later times send into the block's last h_t.
         incoming_cell: what reaches the block's last c_t from later times, or directly from the loss at the end.
         out: receives dL/dh_t by every path.
@@ -109,6 +110,7 @@ def lstm_adjoint(
         The gradients that go on backwards into h and into c.
     """
     out.copy_(direct)
+    recurrent, projection = weights.recurrent, weights.projection
     output_gate = gates[:, :, 3]
     into_cell = torch.addcmul(output_gate, output_gate, tanh_cell.square(), value=-1)  # d h_t / d c_t = o (1 - tanh^2)
     total_at, into_cell_at, forget_at = out.unbind(0), into_cell.unbind(0), gates[:, :, 1].unbind(0)
@@ -119,9 +121,10 @@ def lstm_adjoint(
         total_at[-1].add_(incoming)
     carried = incoming_cell
     for t in range(len(total_at) - 1, -1, -1):
-        torch.addcmul(carried, total_at[t], into_cell_at[t], out=cell_at[t])
+        exposed = total_at[t] if projection is None else total_at[t] @ projection  # d L / d (o tanh(c))
+        torch.addcmul(carried, exposed, into_cell_at[t], out=cell_at[t])
         cell_delta_at[t].mul_(cell_column_at[t])
-        output_delta_at[t].mul_(total_at[t])
+        output_delta_at[t].mul_(exposed)
         carried = cell_at[t] * forget_at[t]
         if t:
             total_at[t - 1].addmm_(rows_at[t], recurrent)
