@@ -18,7 +18,7 @@ def recompute_lstm_gates(
     inputs: Float[Tensor, "time batch input"],
     hidden_before: Float[Tensor, "time batch hidden"],
     weights: LayerWeights,
-    out: Float[Tensor, "time batch 4 hidden"],
+    out: Float[Tensor, "time batch 4 units"],
 ) -> None:
     """Write the activated gates i, f, g, o of many times into `out`.
 
@@ -34,9 +34,9 @@ def recompute_lstm_gates(
 
 
 def scan_cells(
-    gates: Float[Tensor, "time batch 4 hidden"],
-    first: Float[Tensor, "batch hidden"],
-    out: Float[Tensor, "time batch hidden"],
+    gates: Float[Tensor, "time batch 4 units"],
+    first: Float[Tensor, "batch units"],
+    out: Float[Tensor, "time batch units"],
 ) -> None:
     """Write c_t of consecutive times into `out`, from the state `first` before them: one fused operation a time."""
     torch.mul(gates[:, :, 0], gates[:, :, 2], out=out)
@@ -46,10 +46,10 @@ def scan_cells(
 
 
 def lstm_preactivation_factors(
-    gates: Float[Tensor, "time batch 4 hidden"],
-    cell_before: Float[Tensor, "time batch hidden"],
-    tanh_cell: Float[Tensor, "time batch hidden"],
-    out: Float[Tensor, "time batch 4 hidden"],
+    gates: Float[Tensor, "time batch 4 units"],
+    cell_before: Float[Tensor, "time batch units"],
+    tanh_cell: Float[Tensor, "time batch units"],
+    out: Float[Tensor, "time batch 4 units"],
 ) -> None:
     """Write the elementwise factors that turn gradients of the state into delta_t into `out`.
 

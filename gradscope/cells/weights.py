@@ -9,25 +9,29 @@ from torch import Tensor
 
 
 class LayerWeights(NamedTuple):
-    """Weights of one layer and direction; `rows` is hidden size times number of gates, gates in PyTorch's order."""
+    """Weights of one layer and direction; `rows` is cell size times number of gates, gates in PyTorch's order.
+
+    `projection` is W_hr of an LSTM with proj_size, whose hidden state is then smaller than its cell.
+    """
 
     input: Float[Tensor, "rows input"]
     recurrent: Float[Tensor, "rows hidden"]
     input_bias: Float[Tensor, " rows"]
     recurrent_bias: Float[Tensor, " rows"]
+    projection: Float[Tensor, "hidden units"] | None = None
 
 
-def layer_weights(tensors: Sequence[Tensor], dtype: torch.dtype) -> LayerWeights:
-    """Return the weights of a single layer as `dtype`; a missing bias is zero.
+def layer_weights(tensors: Sequence[Tensor], *, has_biases: bool) -> LayerWeights:
+    """Return the weights of a single layer and direction; a missing bias is zero.
 
     Args:
-        tensors: weight_ih, weight_hh and, where the layer has them, bias_ih and bias_hh.
-        dtype: what to compute in.
+        tensors: weight_ih, weight_hh, then bias_ih and bias_hh where the layer has them, then weight_hr where it does.
+        has_biases: whether it has biases.
     """
-    weight_ih, weight_hh, *biases = (tensor.to(dtype) for tensor in tensors)
-    if not biases:
-        biases = [weight_ih.new_zeros(weight_ih.shape[0])] * 2
-    return LayerWeights(weight_ih, weight_hh, *biases)
+    weight_ih, weight_hh, *others = tensors
+    if not has_biases:
+        others = [weight_ih.new_zeros(weight_ih.shape[0])] * 2 + others
+    return LayerWeights(weight_ih, weight_hh, *others)
 
 
 def project(vectors: Float[Tensor, "*leading size"], weight: Tensor, bias: Tensor) -> Float[Tensor, "*leading rows"]:

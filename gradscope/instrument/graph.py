@@ -6,25 +6,49 @@ its forward pass computed. Where the graph looks different (cuDNN, another PyTor
 caller recomputes and sweeps instead, to the same numbers.
 """
 
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-# Layout changes that PyTorch puts between the stack and the user: batch_first, unbatched input.
-_LAYOUT_NODES = {"TransposeBackward0", "TransposeBackward1", "SqueezeBackward1"}
+_TRANSPOSED = {"TransposeBackward0", "TransposeBackward1"}  # batch_first
 
 
-def nodes_per_time(output: Tensor, times: int) -> list[Node] | None:
-    """Return the node of each h_t, or None where the layer is one opaque node."""
+def nodes_per_time(output: Tensor, times: int, *, bidirectional: bool, packed: bool) -> list[list[Node]] | None:
+    """Return the node of each h_t in the order of times, for each direction, or None where the layer is one node.
+
+    Args:
+        output: of a single layer.
+        times: how many there are.
+        bidirectional: whether the output holds two directions side by side.
+        packed: whether the output is the rows of a packed sequence.
+    """
     node = output.grad_fn
-    while node is not None and node.name() in _LAYOUT_NODES:
+    if node is not None and node.name() in _TRANSPOSED:
         node = node.next_functions[0][0]
-    if node is None or node.name() != "StackBackward0":
-        return None
+    joined = [node] if not bidirectional else _inputs(node, "CatBackward0", 2)
+    found = [_inputs(direction, "CatBackward0" if packed else "StackBackward0", times) for direction in joined or []]
+    return found if found and all(found) else None
+
+
+def _inputs(node: Node | None, name: str, count: int) -> list[Node]:
+    if node is None or node.name() != name:
+        return []
     nodes = [below for below, _ in node.next_functions if below is not None]
-    return nodes if len(nodes) == times else None
+    return nodes if len(nodes) == count else []
+
+
+def hook_nodes(nodes: list[Node], hook: Callable[[Tensor | None], None]) -> None:
+    """Have `hook` called with the gradient of each node's first output, before anything else happens to it."""
+    # The way of Tensor.register_hook, for nodes whose tensor nobody holds: one dictionary for all of them costs a tenth
+    # of a pre-hook each.
+    carrier = torch.empty(0)
+    carrier._backward_hooks = OrderedDict({0: hook})
+    for node in nodes:
+        node._register_hook_dict(carrier)
 
 
 SavedGates = list[tuple[Tensor, Tensor, Tensor, Tensor]]

@@ -97,33 +97,50 @@ def _host(tensor: Tensor) -> np.ndarray:
 
 def _timesteps(record: PassRecord) -> dict[str, Values]:
     summary = record.summary
-    total = _host(summary.total_norm)
-    time = len(total)
-    low, high = np.quantile(total, (0.1, 0.9), axis=1)
+    exists = None if summary.exists is None else _host(summary.exists)
+    time = len(summary.total_norm)
     missing = np.full(time, np.nan)
+
+    def mean(norms: Float[Tensor, "time batch"] | None) -> np.ndarray:
+        return missing if norms is None else _mean(_host(norms), exists)
+
+    low, high = _quantiles(_host(summary.total_norm), exists)
     return {
         **_keys(record, time),
         "time": np.arange(time),
-        "hidden_norm": _host(summary.hidden_norm).mean(1),
-        "total_gradient_norm": total.mean(1),
+        "hidden_norm": mean(summary.hidden_norm),
+        "total_gradient_norm": mean(summary.total_norm),
         "total_gradient_norm_q10": low,
         "total_gradient_norm_q90": high,
-        "direct_gradient_norm": _host(summary.direct_norm).mean(1),
-        "weight_gradient_norm": _host(summary.weight_norm),
-        "cell_norm": missing if summary.cell_norm is None else _host(summary.cell_norm).mean(1),
-        "cell_gradient_norm": missing
-        if summary.cell_gradient_norm is None
-        else _host(summary.cell_gradient_norm).mean(1),
-        "saturation": _host(summary.saturation),
+        "direct_gradient_norm": mean(summary.direct_norm),
+        "weight_gradient_norm": missing if summary.weight_norm is None else _host(summary.weight_norm),
+        "cell_norm": mean(summary.cell_norm),
+        "cell_gradient_norm": mean(summary.cell_gradient_norm),
+        "saturation": missing if summary.saturation is None else _host(summary.saturation),
         "nonfinite": _host(summary.nonfinite),
-        "sequence_norms": [_state_gradient(summary)],
+        "sequence_norms": [_state_gradient(summary, exists)],
     }
 
 
-def _state_gradient(summary: Summary) -> np.ndarray:
+def _mean(norms: np.ndarray, exists: np.ndarray | None) -> np.ndarray:
+    mean: np.ndarray = norms.mean(1) if exists is None else np.mean(norms, axis=1, where=exists)
+    return mean
+
+
+def _quantiles(norms: np.ndarray, exists: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    shares = (0.1, 0.9)
+    if exists is None:
+        low, high = np.quantile(norms, shares, axis=1)
+    else:
+        low, high = np.array([np.quantile(row[there], shares) for row, there in zip(norms, exists, strict=True)]).T
+    return low, high
+
+
+def _state_gradient(summary: Summary, exists: np.ndarray | None) -> np.ndarray:
     # What the recurrence carries is (h, c) in an LSTM: where its hidden state lets go, its cell may still hold on.
     total = _host(summary.total_norm)
-    return total if summary.cell_gradient_norm is None else np.hypot(total, _host(summary.cell_gradient_norm))
+    state = total if summary.cell_gradient_norm is None else np.hypot(total, _host(summary.cell_gradient_norm))
+    return state if exists is None else np.where(exists, state, np.nan)
 
 
 def _gates(record: PassRecord) -> Iterator[dict[str, Values]]:

@@ -19,15 +19,15 @@ from torch.utils.hooks import RemovableHandle
 
 from gradscope.errors import UsageError
 from gradscope.instrument.cost import Cost
-from gradscope.instrument.fused import Call, Unrecordable
 from gradscope.instrument.guard import Guard, say
 from gradscope.instrument.inert import InertWhenCopied
-from gradscope.instrument.layers import LayerWatch
+from gradscope.instrument.newest import NewestPasses
 from gradscope.instrument.parameters import ParameterRows, ParameterWatch
 from gradscope.instrument.pending import IterationRecord
 from gradscope.instrument.scalars import checked_scalar
 from gradscope.instrument.schedules import Schedule
 from gradscope.instrument.sink import Sink
+from gradscope.instrument.source import ForwardCall, Source, Unrecordable
 from gradscope.instrument.steps import OutermostStep
 from gradscope.instrument.trajectory import Trajectory
 
@@ -41,7 +41,7 @@ class Recorder:
 
     def __init__(
         self,
-        layers: Sequence[LayerWatch],
+        sources: Sequence[Source],
         parameters: Mapping[str, nn.Parameter],
         optimizer: Optimizer | None,
         schedule: Schedule,
@@ -49,7 +49,8 @@ class Recorder:
         run: Path | None,
         scaler: GradScaler | None,
     ) -> None:
-        self._layers = {layer.name: layer for layer in layers}
+        self._sources = list(sources)
+        self._newest = NewestPasses()
         self._parameters = parameters
         self._optimizer = optimizer
         self._schedule = schedule
@@ -57,15 +58,14 @@ class Recorder:
         self._run = run
         self._scaler = scaler
         self._cost = Cost()
-        self._guard = Guard(self._give_up)
+        self.guard = Guard(self._give_up)
         self._stopped = False
         self._step = OutermostStep()
         self._iteration = 0
         self._scalars: dict[str, float | Tensor] = {}
-        self._forward_handles: list[RemovableHandle] = []
         self._parameter_watch: ParameterWatch | None = None
-        self._calls: weakref.WeakKeyDictionary[Call, LayerWatch] = weakref.WeakKeyDictionary()
-        self._waiting: defaultdict[int, list[tuple[LayerWatch, Call]]] = defaultdict(list)
+        self._calls: weakref.WeakSet[ForwardCall] = weakref.WeakSet()
+        self._waiting: defaultdict[int, list[ForwardCall]] = defaultdict(list)
         self._skipped: set[str] = set()
         self._step_handles = [] if optimizer is None else self._hook_optimizer(optimizer)
         # A recorder that is never closed, but dropped or left to the end of the process, still leaves all it recorded.
@@ -103,8 +103,7 @@ class Recorder:
     @property
     def latest(self) -> dict[str, Trajectory]:
         """Layer name to the trajectory of its newest recorded backward pass; each is a copy that nothing changes."""
-        trajectories = {name: layer.trajectory() for name, layer in self._layers.items()}
-        return {name: trajectory for name, trajectory in trajectories.items() if trajectory is not None}
+        return self._newest.trajectories()
 
     @property
     def overhead(self) -> float:
@@ -131,54 +130,49 @@ class Recorder:
     # What hooks call
 
     def _begin_iteration(self) -> None:
-        self._started, self._guard.seconds, self._recording = time.perf_counter(), 0.0, False
-        with self._guard:
+        self._started, self.guard.seconds, self._recording = time.perf_counter(), 0.0, False
+        with self.guard:
             self._recording = self._schedule.wants(self._iteration)
             if self._recording:
                 self._attach()
 
     def _attach(self) -> None:
         self._parameter_watch = ParameterWatch(self._parameters, self._expect_end_of_backward)
-        for layer in self._layers.values():
-            layer.begin_iteration()
-            hook = InertWhenCopied(partial(self._after_forward, layer))
-            self._forward_handles.append(layer.module.register_forward_hook(hook, with_kwargs=True))
+        self._newest.begin_iteration(self._iteration)
+        for source in self._sources:
+            source.attach(self)
 
     def _detach(self) -> None:
-        for handle in self._forward_handles:
-            handle.remove()
-        self._forward_handles = []
+        for source in self._sources:
+            source.detach()
         if self._parameter_watch is not None:
             self._parameter_watch.remove_hooks()
         self._parameter_watch = None
-        for call, layer in self._calls.items():
-            layer.drop(call)
+        for call in self._calls:
+            call.drop()
         self._calls.clear()
         self._waiting.clear()
 
-    def _after_forward(
-        self,
-        layer: LayerWatch,
-        _: nn.Module,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        output: Any,  # noqa: ANN401 - what a module returns
-    ) -> None:
-        with self._guard:
-            try:
-                call = layer.observe(args, kwargs, output, partial(self._arrived, layer))
-            except Unrecordable as reason:
-                self._skip(layer, reason)
-            else:
-                if call is not None:
-                    self._calls[call] = layer
+    # What sources call: see `Listener`
 
-    def _arrived(self, layer: LayerWatch, call: Call) -> None:
+    def called(self, call: ForwardCall) -> None:
+        """Take note of a forward call, so that it is dropped when the iteration ends."""
+        self._calls.add(call)
+
+    def arrived(self, call: ForwardCall) -> None:
+        """Take note that a backward pass has reached `call`."""
         waiting = self._expect_end_of_backward()
-        if not any(call is other for _, other in waiting):
-            waiting.append((layer, call))
+        if not any(call is other for other in waiting):
+            waiting.append(call)
 
-    def _expect_end_of_backward(self) -> list[tuple[LayerWatch, Call]]:
+    def skipped(self, layer: str, reason: Unrecordable) -> None:
+        """Say, once, that something was not recorded."""
+        message = f"gradscope did not record a pass through {layer}: {reason}."
+        if message not in self._skipped:
+            self._skipped.add(message)
+            say(message)
+
+    def _expect_end_of_backward(self) -> list[ForwardCall]:
         # By the number of the backward pass, not by a flag: one that breaks off never runs its callback, and one may
         # run inside another.
         task = torch._C._current_graph_task_id()
@@ -190,21 +184,22 @@ class Recorder:
         waiting, watch = self._waiting.pop(task, []), self._parameter_watch
         if watch is None:
             return  # The iteration ended, or recording stopped, before this backward pass.
-        with self._guard:
+        with self.guard:
             scale = self._scale()
-            for layer, call in sorted(waiting, key=lambda pair: pair[1].order):
-                self._finish_call(layer, call, scale)
+            for call in sorted(waiting, key=lambda call: call.order):
+                self._finish(call, scale)
             watch.copy_gradients(scale)
             if self._optimizer is None:
                 watch.before_update(gradients_are_final=False)
 
-    def _finish_call(self, layer: LayerWatch, call: Call, scale: Tensor | None) -> None:
+    def _finish(self, call: ForwardCall, scale: Tensor | None) -> None:
+        device = next(iter(self._parameters.values())).device.type
         try:
-            index, summary, rows = layer.finish(call, self._iteration, scale)
+            with torch.no_grad(), torch.autocast(device, enabled=False):
+                for layer_pass in call.finish():
+                    self._sink.add_pass(self._newest.add(layer_pass, scale))
         except Unrecordable as reason:
-            self._skip(layer, reason)
-        else:
-            self._sink.add_pass(layer.name, self._iteration, index, summary, rows, scale)
+            self.skipped(call.name, reason)
 
     def _scale(self) -> Tensor | None:
         if self._scaler is None or not self._scaler.is_enabled():
@@ -216,7 +211,7 @@ class Recorder:
         if self._stopped or not self._step.begin() or self._parameter_watch is None:
             return
         closure = args[1] if len(args) > 1 else kwargs.get("closure")  # args[0] is the optimiser itself
-        with self._guard, torch.no_grad():
+        with self.guard, torch.no_grad():
             self._parameter_watch.before_update(gradients_are_final=closure is None)
 
     def _after_step(self, *_: object) -> None:
@@ -227,18 +222,18 @@ class Recorder:
         if self._stopped:
             return
         rows = None
-        with self._guard, torch.no_grad():
+        with self.guard, torch.no_grad():
             if self._parameter_watch is not None:
                 rows = self._parameter_watch.after_update()
             self._detach()
         now = time.perf_counter()
-        with self._guard:
+        with self.guard:
             self._write_iteration(rows, now - self._started)
             self._sink.flush_if_due()
         seconds = time.perf_counter() - self._started
-        self._cost.add(seconds, self._guard.seconds, recorded=self._recording)
-        with self._guard:
-            self._schedule.observe(self._iteration, seconds, self._guard.seconds, recorded=self._recording)
+        self._cost.add(seconds, self.guard.seconds, recorded=self._recording)
+        with self.guard:
+            self._schedule.observe(self._iteration, seconds, self.guard.seconds, recorded=self._recording)
         self._iteration += 1
         if not self._stopped:
             self._begin_iteration()
@@ -252,12 +247,6 @@ class Recorder:
             scalars.setdefault("learning_rate", checked_scalar("learning_rate", rate))
         scalars["seconds"] = seconds
         self._sink.add_iteration(IterationRecord(self._iteration, scalars, rows), recorded=self._recording)
-
-    def _skip(self, layer: LayerWatch, reason: Unrecordable) -> None:
-        message = f"gradscope did not record a pass through {layer.name}: {reason}."
-        if message not in self._skipped:
-            self._skipped.add(message)
-            say(message)
 
     def _give_up(self, error: Exception) -> None:
         if self._stopped:
@@ -281,7 +270,7 @@ class Recorder:
         if self._stopped:
             return
         self._detach()
-        with self._guard:
+        with self.guard:
             if self._scalars:
                 self._write_iteration(None, time.perf_counter() - self._started)
             self._sink.close({"overhead": self.overhead}, complete=complete)

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from gradscope.instrument.newest import NumberedPass
 from gradscope.instrument.pending import IterationRecord, PassRecord, Pending
-from gradscope.instrument.reconstruction import Rows
-from gradscope.instrument.summary import Summary
 from gradscope.runs import RunWriter
 
 FEW_SEQUENCES = 4
@@ -41,9 +40,7 @@ class Sink:
         self._dropped_from: int | None = None
         self._next_flush = 0.0
 
-    def add_pass(
-        self, layer: str, iteration: int, call: int, summary: Summary, rows: Rows, scale: Tensor | None
-    ) -> None:
+    def add_pass(self, numbered: NumberedPass) -> None:
         """Add one pass through one layer.
 
         Raises:
@@ -54,22 +51,24 @@ class Sink:
         self._passes_of_iteration += 1
         if self._passes_of_iteration > _PASSES_IN_ONE_ITERATION:
             raise RuntimeError(
-                f"{_PASSES_IN_ONE_ITERATION} backward passes went through {layer} and no iteration ended: give watch "
-                "the optimizer whose step() ends it, or call recorder.end_iteration()"
+                f"{_PASSES_IN_ONE_ITERATION} backward passes went through {numbered.made.layer} and no iteration "
+                "ended: give watch the optimizer whose step() ends it, or call recorder.end_iteration()"
             )
+        made, scale = numbered.made, numbered.scale
         hidden = gradient = None
-        if self._affordable(rows, iteration):
+        if self._affordable(made.hidden, numbered.iteration):
             chosen = slice(self._sequences)
-            hidden, gradient = rows.hidden[:, chosen].clone(), rows.total_gradient[:, chosen].clone()
+            hidden, gradient = made.hidden[:, chosen].clone(), made.total_gradient[:, chosen].clone()
             if scale is not None:
                 gradient.div_(scale)
-        self._pending.add_pass(PassRecord(layer, iteration, call, summary, hidden, gradient))
+        summary = made.summary if scale is None else made.summary.unscaled(scale)
+        self._pending.add_pass(PassRecord(made.layer, numbered.iteration, numbered.call, summary, hidden, gradient))
 
-    def _affordable(self, rows: Rows, iteration: int) -> bool:
+    def _affordable(self, states: Tensor, iteration: int) -> bool:
         if self._sequences == 0 or self._dropped_from is not None:
             return False
-        time_, batch, hidden = rows.hidden.shape
-        size = 2 * time_ * min(batch, self._sequences or batch) * hidden * rows.hidden.element_size()
+        time_, batch, hidden = states.shape
+        size = 2 * time_ * min(batch, self._sequences or batch) * hidden * states.element_size()
         if size > self._bytes_left:
             self._dropped_from = iteration
             return False

@@ -1,86 +1,89 @@
 """What is kept of a pass for every time: norms, shares, counts. All of it stays on the layer's device."""
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
-from gradscope.dynamics.weight_gradient import weight_gradient_norm
-from gradscope.instrument.fused import Call
-from gradscope.instrument.norms import vector_norm
-from gradscope.instrument.reconstruction import Block, Rows, reconstruct
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 CLOSED, OPEN = 0.1, 0.9
 """A gate counts as closed below the one and as open above the other (Karpathy, Johnson & Fei-Fei 2015)."""
 
 
+@dataclass(frozen=True, eq=False)
 class Summary:
     """Norms of each sequence at each time, and shares over the whole batch.
 
     Attributes:
         hidden_norm: |h_t|.
-        direct_norm: |e_t|.
         total_norm: |a_t|.
-        weight_norm: norm of time t's term in dL/dW_hh.
-        saturation: share of flat units.
+        direct_norm: |e_t|, where it is known.
+        weight_norm: norm of time t's term in dL/dW_hh, where it is known.
+        saturation: share of flat units, where it is known.
         cell_norm: |c_t|, for an LSTM.
         cell_gradient_norm: |dL/dc_t|, for an LSTM.
         gates: name to (mean, share closed, share open).
+        exists: which (time, sequence) there are; None where all are. Where one is not, its norms mean nothing.
     """
 
-    def __init__(self, call: Call, rows: Rows) -> None:
-        time, batch, _ = call.shape
-        self.total_norm: Float[Tensor, "time batch"] = torch.empty(
-            (time, batch), dtype=torch.float64, device=call.device
-        )
-        self.weight_norm: Float[Tensor, " time"] = torch.empty_like(self.total_norm[:, 0])
-        self.saturation: Float[Tensor, " time"] = torch.empty_like(self.weight_norm)
-        lstm = call.module.mode == "LSTM"
-        self.cell_gradient_norm: Float[Tensor, "time batch"] | None = (
-            torch.empty_like(self.total_norm) if lstm else None
-        )
-        for block in reconstruct(call, rows):
-            self._add(block, rows)
-        self.hidden_norm: Float[Tensor, "time batch"] = vector_norm(rows.hidden)
-        self.direct_norm: Float[Tensor, "time batch"] = _direct_norm(call.direct_gradient(slice(0, time)))
-        self.cell_norm: Float[Tensor, "time batch"] | None = vector_norm(rows.cell) if lstm else None
-        self.gates: dict[str, Float[Tensor, "3 time"]] = {name: _openness(gate) for name, gate in rows.gates.items()}
-
-    def _add(self, block: Block, rows: Rows) -> None:
-        times = block.times
-        norm = self.total_norm[times] = vector_norm(rows.total_gradient[times])
-        if self.cell_gradient_norm is not None:
-            cell_norm = self.cell_gradient_norm[times] = vector_norm(rows.cell_gradient[times])
-            norm = torch.maximum(norm, cell_norm)
-        self.saturation[times] = block.saturation
-        largest = norm.amax(1)
-        before = rows.hidden_before[times]
-        self.weight_norm[times] = weight_gradient_norm(block.preactivation_gradient, before, largest)
-
-    def unscale(self, scale: Tensor) -> None:
-        """Divide every gradient by the loss scale of mixed-precision training."""
-        for norm in (self.direct_norm, self.total_norm, self.weight_norm, self.cell_gradient_norm):
-            if norm is not None:
-                norm.div_(scale)
+    hidden_norm: Float[Tensor, "time batch"]
+    total_norm: Float[Tensor, "time batch"]
+    direct_norm: Float[Tensor, "time batch"] | None = None
+    weight_norm: Float[Tensor, " time"] | None = None
+    saturation: Float[Tensor, " time"] | None = None
+    cell_norm: Float[Tensor, "time batch"] | None = None
+    cell_gradient_norm: Float[Tensor, "time batch"] | None = None
+    gates: Mapping[str, Float[Tensor, "3 time"]] = field(default_factory=dict)
+    exists: Bool[Tensor, "time batch"] | None = None
 
     @property
     def nonfinite(self) -> Int[Tensor, " time"]:
         """How many sequences have a NaN or an infinity in their state or their total gradient."""
-        return (~(self.hidden_norm + self.total_norm).isfinite()).sum(1)
+        found = ~(self.hidden_norm + self.total_norm).isfinite()
+        return (found if self.exists is None else found & self.exists).sum(1)
+
+    def known(self, name: str) -> Float[Tensor, "..."]:
+        """Return one of the quantities that are not always known, NaN where it is not."""
+        values: Tensor | None = getattr(self, name)
+        return self.hidden_norm.new_full(self.hidden_norm.shape[:1], torch.nan) if values is None else values
+
+    def unscaled(self, scale: Tensor) -> "Summary":
+        """Return it with every gradient divided by the loss scale of mixed-precision training."""
+        names = ("direct_norm", "total_norm", "weight_norm", "cell_gradient_norm")
+        return replace(self, **{name: norm / scale for name in names if (norm := getattr(self, name)) is not None})
+
+    def arranged(self, *, flip: bool, order: Int[Tensor, " batch"] | None) -> "Summary":
+        """Return it with times in the opposite order, and sequences in another."""
+        if not flip and order is None:
+            return self
+        changed: dict[str, Any] = {"gates": {name: gate.flip(1) if flip else gate for name, gate in self.gates.items()}}
+        for one in fields(self):
+            values = getattr(self, one.name)
+            if isinstance(values, Tensor):
+                values = values if order is None or values.dim() == 1 else values[:, order]
+                changed[one.name] = values.flip(0) if flip else values
+        return replace(self, **changed)
 
 
-def _direct_norm(direct: Float[Tensor, "time batch hidden"]) -> Float[Tensor, "time batch"]:
-    earlier = direct[:-1]
-    if direct.device.type != "cpu" or len(direct) == 1 or any(bound != 0 for bound in earlier.aminmax()):
-        return vector_norm(direct)
-    # A loss on the last time is so common that finding the zeros before it pays.
-    norm = torch.zeros(direct.shape[:2], dtype=torch.float64)
-    norm[-1] = vector_norm(direct[-1])
-    return norm
+def over_batch(
+    shares: Float[Tensor, "time batch"], exists: Bool[Tensor, "time batch"] | None
+) -> Float[Tensor, " time"]:
+    """Return the mean over the sequences that there are at each time."""
+    if exists is None:
+        return shares.mean(1)
+    return shares.masked_fill(~exists, 0).sum(1) / exists.sum(1)
 
 
-def _openness(gate: Float[Tensor, "time batch hidden"]) -> Float[Tensor, "3 time"]:
+def openness(
+    gate: Float[Tensor, "time batch units"], exists: Bool[Tensor, "time batch"] | None
+) -> Float[Tensor, "3 time"]:
+    """Return the mean of a gate, the share of it that is closed and the share that is open, at each time."""
     compared = torch.empty_like(gate)
-    shares = [gate.mean((1, 2))]
-    shares.append(torch.lt(gate, CLOSED, out=compared).mean((1, 2)))
-    shares.append(torch.gt(gate, OPEN, out=compared).mean((1, 2)))
-    return torch.stack(shares)
+    share: list[Callable[[], Tensor]] = [
+        lambda: gate,
+        lambda: torch.lt(gate, CLOSED, out=compared),
+        lambda: torch.gt(gate, OPEN, out=compared),
+    ]
+    return torch.stack([over_batch(values().mean(2), exists) for values in share])

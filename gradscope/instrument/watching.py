@@ -14,10 +14,11 @@ from torch.optim import Optimizer
 
 from gradscope import __version__
 from gradscope.errors import UsageError
-from gradscope.instrument.layers import LayerWatch, find_layers
+from gradscope.instrument.layers import find_sources
 from gradscope.instrument.recorder import Recorder
 from gradscope.instrument.schedules import Schedule, as_schedule
 from gradscope.instrument.sink import FEW_SEQUENCES, Sink
+from gradscope.instrument.source import Source
 from gradscope.runs import RunWriter
 
 Keep = Literal["norms", "states", "full"]
@@ -71,12 +72,12 @@ def watch(
     _check_optimizer(model, optimizer)
     if scaler is not None and not isinstance(scaler, GradScaler):
         raise UsageError(f"scaler expects a torch.amp.GradScaler, got {_named(scaler)}.")
-    layers, spacing = find_layers(model), as_schedule(schedule)
+    sources, spacing = find_sources(model), as_schedule(schedule)
     folder = None if run is None else Path(run)
-    described = _describe(model, layers, spacing, keep, metadata or {})
+    described = _describe(model, sources, spacing, keep, metadata or {})
     writer = None if folder is None else RunWriter(folder, described, overwrite=overwrite)
     parameters = dict(model.named_parameters())
-    return Recorder(layers, parameters, optimizer, spacing, Sink(writer, _SEQUENCES[keep]), folder, scaler)
+    return Recorder(sources, parameters, optimizer, spacing, Sink(writer, _SEQUENCES[keep]), folder, scaler)
 
 
 def _check_optimizer(model: nn.Module, optimizer: object) -> None:
@@ -98,9 +99,9 @@ def _named(value: object) -> str:
 
 
 def _describe(
-    model: nn.Module, layers: list[LayerWatch], schedule: Schedule, keep: str, metadata: Mapping[str, object]
+    model: nn.Module, sources: list[Source], schedule: Schedule, keep: str, metadata: Mapping[str, object]
 ) -> dict[str, object]:
-    weight = next(layers[0].module.parameters())
+    weight = next(model.parameters())
     return {
         "gradscope": __version__,
         "torch": torch.__version__,
@@ -109,7 +110,7 @@ def _describe(
         "device": str(weight.device),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "model": type(model).__name__,
-        "layers": {layer.name: layer.describe() for layer in layers},
+        "layers": {name: facts for source in sources for name, facts in source.describe().items()},
         "parameters": {name: list(parameter.shape) for name, parameter in model.named_parameters()},
         "schedule": repr(schedule),
         "keep": keep,

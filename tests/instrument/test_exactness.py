@@ -6,7 +6,7 @@ from hypothesis import event, given, settings
 from torch import Tensor, nn
 
 import gradscope
-from gradscope.instrument import fused, layers, reconstruction
+from gradscope.instrument import kernel_call, layers, reconstruction
 from tests.oracles import Truth, unroll
 from tests.strategies import KINDS, Case, cases
 
@@ -80,7 +80,7 @@ def test_sweep_equals_the_unrolled_float64_loop(case: Case) -> None:
     """Where the graph has no node for each time, as with cuDNN, recomputing and sweeping gives the same numbers."""
     module = case.module
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fused, "nodes_per_time", lambda *_: None)
+        patch.setattr(kernel_call, "nodes_per_time", lambda *_, **__: None)
         _assert_true(case, module)
 
 
@@ -92,7 +92,7 @@ def test_blocks_do_not_show(case: Case) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reconstruction, "_BLOCK_ELEMENTS_ON_CPU", 2 * case.batch * case.hidden)
         _assert_true(case, module)
-        patch.setattr(fused, "nodes_per_time", lambda *_: None)
+        patch.setattr(kernel_call, "nodes_per_time", lambda *_, **__: None)
         _assert_true(case, module)
 
 
@@ -102,7 +102,7 @@ def test_gru_gates_recomputed_equal_those_saved(case: Case) -> None:
     """A GRU whose saved gates cannot be read recomputes them, to the same trajectory."""
     module = case.module
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fused, "saved_gru_gates", lambda _: None)
+        patch.setattr(kernel_call, "saved_gru_gates", lambda _: None)
         _assert_true(case, module)
 
 
@@ -167,7 +167,9 @@ def test_norm_of_weight_gradients_adds_up() -> None:
 
 
 def test_layers_are_named_by_module_path_and_suffix() -> None:
-    """`encoder.l0` for a submodule, `l0` for a bare layer."""
-    nested = nn.ModuleDict({"encoder": nn.LSTM(2, 3), "more": nn.Sequential(nn.GRU(2, 3))})
-    assert [layer.name for layer in layers.find_layers(nested)] == ["encoder.l0", "more.0.l0"]
-    assert [layer.name for layer in layers.find_layers(nn.RNN(2, 3))] == ["l0"]
+    """`encoder.l0` for a submodule, `l0` for a bare layer; PyTorch's own suffixes for stacks and directions."""
+    deep = nn.GRU(2, 3, num_layers=2, bidirectional=True)
+    nested = nn.ModuleDict({"encoder": nn.LSTM(2, 3), "more": nn.Sequential(deep)})
+    named = [name for source in layers.find_sources(nested) for name in source.describe()]
+    assert named == ["encoder.l0", "more.0.l0", "more.0.l0_reverse", "more.0.l1", "more.0.l1_reverse"]
+    assert [name for source in layers.find_sources(nn.RNN(2, 3)) for name in source.describe()] == ["l0"]

@@ -42,24 +42,6 @@ def test_optimizer_of_another_model() -> None:
         gradscope.watch(make_model("gru"), other)
 
 
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [
-        ({"num_layers": 2}, "stacks 2 layers"),
-        ({"bidirectional": True}, "bidirectional"),
-        ({"proj_size": 2}, "proj_size"),
-    ],
-)
-def test_forms_that_are_not_supported(options: dict[str, object], why: str) -> None:
-    """Alone in a model they are refused; beside a layer that works they are one warning."""
-    with pytest.raises(gradscope.UsageError, match=why):
-        gradscope.watch(nn.LSTM(2, 4, **options))
-    both = nn.ModuleList([nn.LSTM(2, 4, **options), nn.LSTM(2, 4)])
-    with pytest.warns(UserWarning, match=f"does not watch these modules. 0: .*{why}"):
-        recorder = gradscope.watch(both)
-    recorder.close()
-
-
 def test_a_run_that_exists_is_never_overwritten_unless_asked(tmp_path: Path) -> None:
     """The second watch on one folder is refused, names overwrite=True, and leaves the first run as it was."""
     gradscope.watch(make_model("gru"), run=tmp_path / "run", metadata={"who": "first"}).close()

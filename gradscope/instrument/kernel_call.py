@@ -1,0 +1,170 @@
+"""One call of a fused function for a single layer: what went in, what came out, and the gradients that came back.
+
+Nothing is computed while the forward pass runs. A `KernelCall` keeps references and puts pre-hooks on nodes of the
+autograd graph: on nodes and not on tensors, because those run last, after any hook of the user's own that rewrites a
+gradient. A call never refers to a node: nodes refer to the call, so that it dies with the graph.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from gradscope.instrument.direction import Direction
+from gradscope.instrument.graph import hook_nodes, nodes_per_time, saved_gru_gates
+from gradscope.instrument.kernels import KernelArguments
+from gradscope.instrument.layouts import Dense, Layout, Packed
+from gradscope.instrument.rows import Rows
+from gradscope.instrument.source import ORDER, LayerPass, Listener, Unrecordable
+from gradscope.instrument.summarising import summarise
+from gradscope.instrument.summary import Summary
+from gradscope.instrument.trajectory import Trajectory
+from gradscope.instrument.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer and direction of a module.
+
+    Attributes:
+        name: module path and PyTorch's suffix.
+        workspace: memory for its passes.
+    """
+
+    name: str
+    workspace: Workspace = field(default_factory=Workspace)
+
+
+class KernelCall:
+    """A forward call of one layer in a recorded iteration, in one direction or two.
+
+    Args:
+        layers: one for each direction.
+        arguments: what the fused function was given.
+        output: its output sequence.
+        final: h_n, and c_n for an LSTM.
+        order_of_user: where each sequence of the user's batch is in the function's; None for the same order.
+        listener: is told when a backward pass arrives.
+
+    Attributes:
+        name: of the layer, forwards.
+        order: calls count up, over all sources.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        arguments: KernelArguments,
+        output: Tensor,
+        final: tuple[Tensor, ...],
+        order_of_user: Int[Tensor, " batch"] | None,
+        listener: Listener,
+    ) -> None:
+        self.name, self.order = layers[0].name, next(ORDER)
+        self._layers, self._order_of_user, self._listener = layers, order_of_user, listener
+        layout: Layout
+        if arguments.batch_sizes is None:
+            layout = Dense(batch_first=arguments.batch_first)
+        else:
+            layout = Packed(arguments.batch_sizes, output.device)
+        self._directions = [Direction(arguments, index, output, layout) for index in range(arguments.directions)]
+        used = (arguments.sequence, output, *arguments.initial, *arguments.weights)
+        self._versions = [(tensor.detach(), tensor._version) for tensor in used]
+        self._task: int | None = None
+        self._dropped = False
+        self._hook(arguments, output, final)
+
+    def _hook(self, arguments: KernelArguments, output: Tensor, final: tuple[Tensor, ...]) -> None:
+        for position, tensor in enumerate((output, *final)):
+            if tensor.grad_fn is not None:
+                tensor.grad_fn.register_prehook(partial(self._receive, position, tensor.output_nr))
+        times = self._directions[0].shape[0]
+        packed = arguments.batch_sizes is not None
+        nodes = nodes_per_time(output, times, bidirectional=arguments.bidirectional, packed=packed)
+        # An LSTM's gradient is swept all the same: its cell states have no nodes of their own that could be hooked.
+        if nodes is None or arguments.kind == "lstm":
+            return
+        for direction, of_direction in zip(self._directions, nodes, strict=True):
+            # Called from C++ without a Python frame; the backward pass goes from the time processed last to the first.
+            hook_nodes(of_direction, direction.per_time.append)
+            if arguments.kind == "gru" and not packed:
+                saved = saved_gru_gates(of_direction)
+                direction.saved_gates = saved[::-1] if saved and direction.reverse else saved
+
+    def _receive(self, position: int, output_number: int, gradients: tuple[Tensor | None, ...]) -> None:
+        if self._dropped:
+            self._forget_gradients()
+            return
+        task = torch._C._current_graph_task_id()
+        if task != self._task:  # Another backward pass through the same graph, or a second try after one broke off.
+            self._task = task
+            self._forget_gradients()
+        gradient = gradients[output_number]
+        if gradient is not None:
+            for direction in self._directions:
+                direction.direct.arrived[position] = gradient.detach()
+        self._listener.arrived(self)
+
+    def _forget_gradients(self) -> None:
+        for direction in self._directions:
+            direction.forget_gradients()
+
+    def finish(self) -> Iterator[LayerPass]:
+        """Work out what the backward pass brought.
+
+        Yields:
+            One pass for each direction.
+
+        Raises:
+            Unrecordable: something was changed in place.
+        """
+        if any(tensor._version != version for tensor, version in self._versions):
+            raise Unrecordable(
+                "the layer's input, output or weights were changed in place between the forward pass and the end of "
+                "the backward pass"
+            )
+        for layer, direction in zip(self._layers, self._directions, strict=True):
+            rows = Rows(direction, layer.workspace)
+            summary = summarise(direction, rows)
+            direction.release()
+            yield self._layer_pass(layer.name, direction, rows, summary)
+
+    def _layer_pass(self, name: str, direction: Direction, rows: Rows, summary: Summary) -> LayerPass:
+        order, flip = self._order_of_user, direction.reverse
+
+        def arranged(values: Tensor) -> Tensor:
+            values = values if order is None else values[:, order]
+            return values.flip(0) if flip else values
+
+        summary = summary.arranged(flip=flip, order=order)
+        direct, layout = direction.direct, direction.layout
+
+        def trajectory(iteration: int, call: int, scale: Tensor | None) -> Trajectory:
+            divide = 1 if scale is None else scale.to(rows.hidden.dtype)
+            lengths = layout.lengths
+            return Trajectory(
+                layer=name,
+                iteration=iteration,
+                call=call,
+                hidden=arranged(rows.hidden).clone(),
+                total_gradient=arranged(rows.total_gradient) / divide,
+                direct_gradient=arranged(direct.all_times()) / divide,
+                weight_gradient_norm=summary.known("weight_norm").clone(),
+                saturation=summary.known("saturation").clone(),
+                cell=None if rows.cell is None else arranged(rows.cell).clone(),
+                cell_gradient=None if rows.cell_gradient is None else arranged(rows.cell_gradient) / divide,
+                gates={gate: arranged(values).clone() for gate, values in rows.gates.items()},
+                lengths=lengths if lengths is None or order is None else lengths[order],
+            )
+
+        return LayerPass(name, summary, arranged(rows.hidden), arranged(rows.total_gradient), trajectory)
+
+    def drop(self) -> None:
+        """Hold nothing any more: a user who keeps a loss keeps its graph, and with it this call."""
+        self._dropped = True
+        self._versions = []
+        for direction in self._directions:
+            direction.drop()

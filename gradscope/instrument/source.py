@@ -1,0 +1,91 @@
+"""What the recorder asks of anything that it watches: a fused module, a loop over cells, a tap."""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from gradscope.instrument.summary import Summary
+from gradscope.instrument.trajectory import Trajectory
+
+ORDER = itertools.count()
+"""Numbers of forward calls, over all sources."""
+
+
+class Unrecordable(Exception):  # noqa: N818 - no error of the program: the training did what cannot be recorded
+    """This pass cannot be recorded exactly; the message says why. It never reaches the training loop."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerPass:
+    """One backward pass through one call of one layer, worked out. Gradients are still scaled if the loss was.
+
+    Attributes:
+        layer: module path and PyTorch's suffix, such as `encoder.l0`.
+        summary: norms and shares of every time.
+        hidden: h_t, valid until the layer's next pass.
+        total_gradient: a_t, valid until the layer's next pass.
+        trajectory: makes a copy of everything, given (iteration, call, what to divide gradients by).
+    """
+
+    layer: str
+    summary: Summary
+    hidden: Float[Tensor, "time batch hidden"]
+    total_gradient: Float[Tensor, "time batch hidden"]
+    trajectory: Callable[[int, int, Tensor | None], Trajectory]
+
+
+class ForwardCall(Protocol):
+    """A forward call in a recorded iteration; gradients may come back to it.
+
+    Attributes:
+        name: of the layer or module, for messages.
+        order: from `ORDER`.
+    """
+
+    name: str
+    order: int
+
+    def finish(self) -> Iterable[LayerPass]:
+        """Work out what the backward pass brought; called when that pass has ended, under no_grad.
+
+        Raises:
+            Unrecordable: something that the forward pass saw has changed since.
+        """
+
+    def drop(self) -> None:
+        """Hold nothing any more: a user who keeps a loss keeps its graph, and with it the hooks of this call."""
+
+
+class Listener(Protocol):
+    """What a source may tell the recorder."""
+
+    @property
+    def guard(self) -> AbstractContextManager[object]:
+        """Must be around everything that a hook of a source does in the forward pass."""
+
+    def called(self, call: ForwardCall) -> None:
+        """Take note of a forward call, so that it is dropped when the iteration ends."""
+
+    def arrived(self, call: ForwardCall) -> None:
+        """Take note that a backward pass has reached `call`: it will be finished when that pass ends."""
+
+    def skipped(self, layer: str, reason: Unrecordable) -> None:
+        """Say, once, that something was not recorded."""
+
+
+class Source(Protocol):
+    """Something that is watched."""
+
+    def describe(self) -> Mapping[str, Mapping[str, object]]:
+        """Return layer name -> what a reader of the run needs to know of the layer: kind, input_size, hidden_size."""
+
+    def attach(self, listener: Listener) -> None:
+        """Put hooks on, at the beginning of an iteration that is recorded."""
+
+    def detach(self) -> None:
+        """Take them off."""
