@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
 from gradscope.analysis.clipping import quantiles
@@ -65,26 +66,40 @@ def run_weight_horizon(
         phase: "start" or "end": the first or the last quarter of the recorded iterations.
 
     Returns:
-        None where the run does not hold it: the recurrent weight has no row, or each iteration has several calls,
-        whose contributions and sum do not belong together.
+        None where the run does not hold it, see `horizons_through_training`.
     """
-    chosen = phase_iterations(run, layer, phase) if iterations is None else list(iterations)
-    rows = run.timesteps[(run.timesteps["layer"] == layer) & run.timesteps["iteration"].isin(chosen)]
+    course = horizons_through_training(run, layer)
+    course = course[course["iteration"].isin(phase_iterations(run, layer, phase) if iterations is None else iterations)]
+    if course.empty:
+        return None
+    found = quantiles(course["times"].to_numpy(dtype=np.float64))
+    return WeightHorizon(found.median, found.q10, found.q90, int(course["length"].max()), len(course))
+
+
+def horizons_through_training(run: Run, layer: str) -> pd.DataFrame:
+    """Return the horizon's bound at each recorded iteration that holds it.
+
+    Args:
+        run: The run.
+        layer: One of its layers.
+
+    Returns:
+        Columns iteration, times (see `horizon_bound`), length (times in the sequence). An iteration is left out where
+        the recurrent weight has no row, and where the layer was called several times: the contributions are of one
+        call, the sum of all.
+    """
+    timesteps = run.timesteps[run.timesteps["layer"] == layer]
     totals = _totals(run, layer)
-    bounds, length = [], 0
-    for iteration in sorted(totals.keys() & set(rows["iteration"])):
-        one = rows[rows["iteration"] == iteration]
-        if len(one["call"].unique()) > 1:
+    rows = []
+    for iteration, one in timesteps.groupby("iteration", sort=True):
+        total = totals.get(int(iteration))  # type: ignore[arg-type]  # the column is int64
+        if total is None or one["time"].duplicated().any():
             continue
         ordered = one.sort_values("time", ascending=not layer.endswith("_reverse"))
-        bound = horizon_bound(ordered["weight_gradient_norm"].to_numpy(dtype=np.float64), totals[iteration])
+        bound = horizon_bound(ordered["weight_gradient_norm"].to_numpy(dtype=np.float64), total)
         if bound is not None:
-            bounds.append(bound)
-            length = max(length, len(one))
-    if not bounds:
-        return None
-    found = quantiles(np.array(bounds, dtype=np.float64))
-    return WeightHorizon(found.median, found.q10, found.q90, length, len(bounds))
+            rows.append((iteration, bound, len(one)))
+    return pd.DataFrame(rows, columns=["iteration", "times", "length"])
 
 
 def recurrent_weight(layer: str) -> tuple[str, ...]:

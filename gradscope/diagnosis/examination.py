@@ -3,16 +3,27 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gradscope.diagnosis.chaotic_dynamics import find_chaotic_dynamics
 from gradscope.diagnosis.clip_always_on import find_clip_always_on
 from gradscope.diagnosis.clip_bends_direction import find_clip_bends_direction
+from gradscope.diagnosis.clip_never_on import find_clip_never_on
+from gradscope.diagnosis.dead_units import find_dead_units
 from gradscope.diagnosis.evidence import LayerEvidence, layer_evidence
 from gradscope.diagnosis.exploding_gradient import find_exploding_gradient
 from gradscope.diagnosis.finding import SEVERITIES, Finding
+from gradscope.diagnosis.forget_gate_too_low import find_forget_gate_too_low
 from gradscope.diagnosis.gradient_cut_off import find_gradient_cut_off
 from gradscope.diagnosis.gradient_underflow import find_gradient_underflow
+from gradscope.diagnosis.hidden_state_growth import find_hidden_state_growth
 from gradscope.diagnosis.loss_at_many_times import find_loss_at_many_times
 from gradscope.diagnosis.non_finite import find_non_finite_norms, find_non_finite_values
 from gradscope.diagnosis.nothing_recorded import find_nothing_recorded
+from gradscope.diagnosis.saturated_gates import find_saturated_gates
+from gradscope.diagnosis.saturated_units import find_saturated_units
+from gradscope.diagnosis.short_horizon import find_short_horizon
+from gradscope.diagnosis.truncation_too_short import find_truncation_too_short
+from gradscope.diagnosis.update_too_large import find_update_too_large
+from gradscope.diagnosis.update_too_small import find_update_too_small
 from gradscope.diagnosis.vanishing_gradient import find_vanishing_gradient
 from gradscope.runs import Run
 
@@ -22,6 +33,14 @@ LAYER_RULES: tuple[Callable[[LayerEvidence], Finding | None], ...] = (
     find_vanishing_gradient,
     find_gradient_cut_off,
     find_gradient_underflow,
+    find_truncation_too_short,
+    find_short_horizon,
+    find_forget_gate_too_low,
+    find_saturated_gates,
+    find_saturated_units,
+    find_dead_units,
+    find_chaotic_dynamics,
+    find_hidden_state_growth,
     find_loss_at_many_times,
 )
 
@@ -30,6 +49,9 @@ RUN_RULES: tuple[Callable[[Run], Finding | None], ...] = (
     find_non_finite_norms,
     find_clip_always_on,
     find_clip_bends_direction,
+    find_clip_never_on,
+    find_update_too_large,
+    find_update_too_small,
 )
 
 

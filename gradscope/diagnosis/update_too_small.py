@@ -1,0 +1,64 @@
+"""Steps so small that the weights stay where they started."""
+
+import numpy as np
+
+from gradscope.analysis import number, percent
+from gradscope.analysis.updates import HEALTHY_RATIO, WeightCourse, weight_courses, weight_matrices
+from gradscope.diagnosis.finding import Finding
+from gradscope.runs import Run
+
+_PATH = 0.01
+_RATIO = 1e-4
+_FEWEST = 20
+_IMPROVED = 0.9
+
+
+def find_update_too_small(run: Run) -> Finding | None:
+    """Return a finding if no weight matrix can have moved by 1 % of its size in the whole run.
+
+    Updates that are small because training has converged are no fault: it must have been so from the start, and the
+    loss, where it was logged, must not have gone down by a tenth.
+    """
+    weights = run.parameters[run.parameters["parameter"].isin(weight_matrices(run))]
+    courses = [course for course in weight_courses(weights) if course.recorded >= _FEWEST]
+    if not courses or any(_moves(course) for course in courses) or _loss_fell(run):
+        return None
+    most = max(courses, key=lambda course: course.path)
+    return Finding(
+        code="update-too-small",
+        severity="warning",
+        layer=None,
+        message=(
+            f"In the {len(run.iterations):,} iterations of the run no weight matrix can have moved by more than "
+            f"{percent(most.path)} of its size: a step changes it by {percent(most.ratio)} in the median, where 0.1 % "
+            "is usual."
+        ),
+        evidence={
+            "parameter": most.parameter,
+            "ratio": most.ratio,
+            "ratio_at_start": most.start_ratio,
+            "path": most.path,
+            "weights": len(courses),
+        },
+        advice=(
+            f"Raise the learning rate, by up to {number(HEALTHY_RATIO / max(most.ratio, 1e-12))} times.",
+            "Check that the loss is not scaled down, and that clipping is not set far below the gradients' norm.",
+            "Use an optimizer that divides by the gradient's size, such as Adam.",
+        ),
+        meaning="The weights are still those of the start: the run says nothing of what the model can learn.",
+        reference="You, Gitman & Ginsburg 2017, arXiv:1708.03888",
+        iteration=int(weights["iteration"].min()),
+    )
+
+
+def _moves(course: WeightCourse) -> bool:
+    return course.path >= _PATH or course.ratio >= _RATIO or course.start_ratio >= _RATIO
+
+
+def _loss_fell(run: Run) -> bool:
+    loss = run.iterations["loss"].to_numpy(dtype=np.float64)
+    loss = loss[np.isfinite(loss)]
+    quarter = max(1, len(loss) // 4)
+    if not len(loss) or loss.min() < 0:
+        return False
+    return float(np.median(loss[-quarter:])) < _IMPROVED * float(np.median(loss[:quarter]))
