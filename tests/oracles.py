@@ -109,3 +109,102 @@ def _lstm(from_input: Tensor, from_hidden: Tensor, hidden: Tensor, cell: Tensor 
 
 
 _STEPS = {"RNN_TANH": _tanh, "RNN_RELU": _relu, "GRU": _gru, "LSTM": _lstm}
+
+
+StackLoss = Callable[[list[Tensor], list[Tensor], list[Tensor]], Tensor]
+"""(output (time, size) of each sequence, h_n and c_n of each (layer * direction, state)) -> scalar."""
+
+
+@dataclass
+class SequenceTruth:
+    """What happened to one sequence in one layer and direction, in the order of positions; a row a time."""
+
+    hidden: Tensor
+    total_gradient: Tensor
+    direct_gradient: Tensor
+    weight_gradients: Tensor
+    cell: Tensor | None
+    cell_gradient: Tensor | None
+    gates: dict[str, Tensor]
+
+
+def unroll_stack(
+    module: nn.RNNBase,
+    sequences: list[Tensor],
+    loss: StackLoss,
+    hidden: Tensor,
+    cell: Tensor | None,
+    masks: list[Tensor] | None = None,
+) -> dict[str, list[SequenceTruth]]:
+    """Run a whole module in float64, sequence by sequence, layer by layer, direction by direction, time by time.
+
+    `sequences` are (time, input), each of its own length; `hidden` and `cell` (layer * direction, batch, state);
+    `masks` (time, batch, size), by which dropout multiplies the output of each layer but the last. Returns for each
+    suffix, such as l1_reverse, one truth a sequence.
+    """
+    runs = [_StackRun(module, sequence.double()) for sequence in sequences]
+    for number, run in enumerate(runs):
+        cells = None if cell is None else cell[:, number].double()
+        own = [mask[: len(run.inputs), number].double() for mask in masks or []]
+        run.forward(hidden[:, number].double(), cells, own)
+    loss([run.output for run in runs], [run.h_n for run in runs], [run.c_n for run in runs]).backward()
+    return {suffix: [run.truth(suffix) for run in runs] for suffix in runs[0].kept}
+
+
+class _StackRun:
+    def __init__(self, module: nn.RNNBase, inputs: Tensor) -> None:
+        self.module, self.inputs = module, inputs
+        self.kept: dict[str, dict[str, list]] = {}
+
+    def forward(self, hidden: Tensor, cell: Tensor | None, masks: list[Tensor]) -> None:
+        below, directions, h_n, c_n = self.inputs, 2 if self.module.bidirectional else 1, [], []
+        for layer in range(self.module.num_layers):
+            outputs = []
+            for direction in range(directions):
+                row = layer * directions + direction
+                first = hidden[row], None if cell is None else cell[row]
+                output, last_h, last_c = self._direction(f"l{layer}" + "_reverse" * direction, below, *first)
+                outputs.append(output)
+                h_n.append(last_h)
+                c_n.append(last_c)
+            below = torch.cat(outputs, -1)
+            if masks and layer < self.module.num_layers - 1:
+                below = below * masks[layer]
+        self.output, self.h_n = below, torch.stack(h_n)
+        self.c_n = torch.stack(c_n) if cell is not None else self.h_n
+
+    def _direction(self, suffix: str, below: Tensor, h: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        def weight(name: str) -> Tensor:
+            found = getattr(self.module, f"{name}_{suffix}", None)
+            return torch.zeros(()) if found is None else found.detach().double()
+
+        kept = self.kept[suffix] = {name: [] for name in ("h", "outside", "c", "copy", "gates")}
+        positions = list(range(len(below)))
+        outputs: dict[int, Tensor] = {}
+        for t in reversed(positions) if suffix.endswith("reverse") else positions:
+            copy = weight("weight_hh").requires_grad_()
+            from_input = below[t] @ weight("weight_ih").T + weight("bias_ih")
+            before, c, gates = _STEPS[self.module.mode](from_input, h @ copy.T + weight("bias_hh"), h, c)
+            h = _keep(before @ weight("weight_hr").T if self.module.proj_size else before * 1.0)
+            outside = _keep(h * 1.0)  # what layers above and the loss see
+            outputs[t] = outside
+            found = {"h": h, "outside": outside, "c": None if c is None else _keep(c), "copy": copy, "gates": gates}
+            for name, value in found.items():
+                kept[name].append(value)
+        if suffix.endswith("reverse"):
+            self.kept[suffix] = {name: values[::-1] for name, values in kept.items()}
+        # h_n is the last state itself, and counts as seen from outside.
+        return torch.stack([outputs[t] for t in positions]), outputs[t], outputs[t] if c is None else c
+
+    def truth(self, suffix: str) -> SequenceTruth:
+        kept = self.kept[suffix]
+        cells = kept["c"][0] is not None
+        return SequenceTruth(
+            hidden=torch.stack(kept["h"]).detach(),
+            total_gradient=torch.stack([_gradient(h) for h in kept["h"]]),
+            direct_gradient=torch.stack([_gradient(outside) for outside in kept["outside"]]),
+            weight_gradients=torch.stack([_gradient(copy) for copy in kept["copy"]]),
+            cell=torch.stack(kept["c"]).detach() if cells else None,
+            cell_gradient=torch.stack([_gradient(c) for c in kept["c"]]) if cells else None,
+            gates={name: torch.stack([g[name] for g in kept["gates"]]).detach() for name in kept["gates"][0]},
+        )

@@ -51,7 +51,6 @@ class NewestPasses:
     def trajectories(self) -> dict[str, Trajectory]:
         """Copy everything about the newest pass of each layer.
 
-
         Returns:
             Layer name to trajectory.
         """

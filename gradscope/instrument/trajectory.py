@@ -38,9 +38,9 @@ class Trajectory:
     direct_gradient: Float[Tensor, "time batch hidden"]
     weight_gradient_norm: Float[Tensor, " time"]
     saturation: Float[Tensor, " time"]
-    cell: Float[Tensor, "time batch hidden"] | None = None
-    cell_gradient: Float[Tensor, "time batch hidden"] | None = None
-    gates: Mapping[str, Float[Tensor, "time batch hidden"]] = field(default_factory=dict)
+    cell: Float[Tensor, "time batch units"] | None = None
+    cell_gradient: Float[Tensor, "time batch units"] | None = None
+    gates: Mapping[str, Float[Tensor, "time batch units"]] = field(default_factory=dict)
     lengths: Int[Tensor, " batch"] | None = None
 
     def __repr__(self) -> str:
