@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gradscope.cells.step_functions import State
 from gradscope.dynamics.full_state import StateForm, Step, check_batch, flat_step
-from gradscope.dynamics.linearised import pull_back
+from gradscope.dynamics.linearised import dense_jacobian, dense_jacobians
 from gradscope.dynamics.trajectory import roll_out, states_before
 
 
@@ -43,9 +43,7 @@ def state_jacobian(
     """
     check_batch(x[None], state)
     form = StateForm.of(state)
-    full = form.flatten(state)
-    rows = torch.eye(form.size, dtype=full.dtype, device=full.device)[:, None].expand(-1, len(full), -1)
-    return pull_back(flat_step(step, form), x, full, rows).transpose(0, 1)
+    return dense_jacobian(flat_step(step, form), x, form.flatten(state))
 
 
 @torch.no_grad()
@@ -64,10 +62,8 @@ def jacobians_through_time(
     Raises:
         UsageError: inputs and state are of different batch sizes.
     """
-    states = roll_out(step, inputs, state)
-    before = StateForm.of(state).restore(states_before(state, states).flatten(0, 1))
-    jacobians = state_jacobian(step, inputs.flatten(0, 1), before)
-    return jacobians.reshape(*states.shape, states.shape[2])
+    before = states_before(state, roll_out(step, inputs, state))
+    return dense_jacobians(flat_step(step, StateForm.of(state)), inputs, before)
 
 
 def jacobian_products(jacobians: Float[Tensor, "time batch state state"]) -> JacobianProducts:

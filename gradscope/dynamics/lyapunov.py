@@ -14,7 +14,7 @@ from torch import Tensor
 from gradscope.cells.step_functions import State
 from gradscope.dynamics.attractor import entropy_rate, kaplan_yorke_dimension, predictability_time
 from gradscope.dynamics.full_state import StateForm, Step, check_batch, flat_step
-from gradscope.dynamics.linearised import push_forward
+from gradscope.dynamics.linearised import tangent_maps
 from gradscope.dynamics.student import mean_interval
 from gradscope.errors import UsageError
 
@@ -102,8 +102,8 @@ def lyapunov_exponents(
     tangents = _random_frame(full, k, seed)
     sums, narrowest = full.new_zeros(len(full), k, dtype=torch.float64), full.new_tensor(torch.inf)
     since = 0
-    for t, x in enumerate(inputs[burn_in:], start=1):
-        full, tangents = push_forward(advance, x, full, tangents)
+    for t, tangent_map in enumerate(tangent_maps(advance, inputs[burn_in:], full, k), start=1):
+        tangents = tangent_map(tangents)
         since += 1
         if since < interval and t not in {tangent_burn_in, averaged + tangent_burn_in}:
             continue
