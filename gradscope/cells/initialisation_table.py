@@ -3,8 +3,16 @@
 No torch here: a study file is checked against this table before anything heavy loads.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from gradscope.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    Initialise = Callable[[nn.Module, float | None], object]
 
 Argument = Literal["none", "required", "optional"]
 
@@ -20,6 +28,7 @@ class InitialisationEntry:
         gated_only: it sets a gate's bias, so it means nothing for a plain RNN.
         meaning: what it does.
         reference: where it comes from.
+        apply: a user's own function of the recurrent module and the number; None for those of this package.
     """
 
     argument: Argument
@@ -28,6 +37,7 @@ class InitialisationEntry:
     gated_only: bool
     meaning: str
     reference: str
+    apply: "Initialise | None" = None
 
 
 INITIALISATION_TABLE = {
@@ -47,12 +57,36 @@ INITIALISATION_TABLE = {
         "every parameter of the recurrent layer, biases too, from a normal distribution around 0",
         "habit of many tutorials, with 0.001 to 0.1",
     ),
-    "orthogonal": InitialisationEntry(
+    "uniform": InitialisationEntry(
+        "required",
+        "largest absolute value",
+        0.0,
+        False,
+        "every parameter of the recurrent layer, biases too, uniform between minus and plus this value",
+        "Sutskever, Vinyals & Le 2014, arXiv:1409.3215, there with 0.08",
+    ),
+    "xavier": InitialisationEntry(
         "none",
         "",
         None,
         False,
-        "a random orthogonal recurrent matrix for each gate; the rest stays as it is",
+        "every matrix of each gate uniform with variance 2 / (rows + columns), all biases 0",
+        "Glorot & Bengio 2010, Understanding the difficulty of training deep feedforward neural networks",
+    ),
+    "kaiming": InitialisationEntry(
+        "none",
+        "",
+        None,
+        False,
+        "every matrix of each gate normal with variance 2 / columns, all biases 0",
+        "He, Zhang, Ren & Sun 2015, arXiv:1502.01852",
+    ),
+    "orthogonal": InitialisationEntry(
+        "optional",
+        "gain, 1 if left out",
+        0.0,
+        False,
+        "a random orthogonal recurrent matrix, times the gain, for each gate; the rest stays as it is",
         "Saxe, McClelland & Ganguli 2014, arXiv:1312.6120",
     ),
     "identity": InitialisationEntry(
@@ -81,3 +115,32 @@ INITIALISATION_TABLE = {
     ),
 }
 """Name -> what it is."""
+
+Made = TypeVar("Made", bound="Initialise")
+
+
+def add_initialisation(
+    name: str, *, argument: Argument = "none", meaning: str = "", reference: str = ""
+) -> Callable[[Made], Made]:
+    """Add an initialisation of your own to the table, as a decorator of a function of the recurrent module.
+
+    Args:
+        name: what study files call it.
+        argument: whether they may give a number in brackets; the function gets it second, None without.
+        meaning: what it does.
+        reference: where it comes from.
+
+    Returns:
+        The decorator; it gives the function back unchanged.
+
+    Raises:
+        UsageError: the name is taken.
+    """
+    if name in INITIALISATION_TABLE:
+        raise UsageError(f"there is an initialisation {name!r} already: give yours another name")
+
+    def decorate(apply: Made) -> Made:
+        INITIALISATION_TABLE[name] = InitialisationEntry(argument, "number", None, False, meaning, reference, apply)
+        return apply
+
+    return decorate

@@ -48,7 +48,7 @@ def initialise(module: nn.RNNBase, name: str, argument: float | None = None) -> 
 
 def _check_argument(name: str, argument: float | None) -> None:
     entry = INITIALISATION_TABLE[name]
-    if argument is None and entry.argument == "none":
+    if argument is None and (entry.argument == "none" or name in _WITHOUT_NUMBER):
         return
     if argument is None:
         raise UsageError(f"{name} needs a number: {entry.argument_meaning}")
@@ -70,11 +70,38 @@ def _normal(module: nn.RNNBase, std: float) -> None:
         parameter.normal_(0, std)
 
 
-def _orthogonal(module: nn.RNNBase, _: float) -> None:
-    """Each gate's recurrent matrix is a random orthogonal one of its own."""
+def _uniform(module: nn.RNNBase, largest: float) -> None:
+    """Every parameter, biases included, uniform between minus and plus `largest`."""
+    for parameter in module.parameters():
+        parameter.uniform_(-largest, largest)
+
+
+def _xavier(module: nn.RNNBase, _: float) -> None:
+    """Each gate's matrices keep the variance of activations and gradients halfway; biases 0."""
+    _each_matrix(module, nn.init.xavier_uniform_)
+
+
+def _kaiming(module: nn.RNNBase, _: float) -> None:
+    """Each gate's matrices keep the variance of relu activations; biases 0."""
+    _each_matrix(module, lambda block: nn.init.kaiming_normal_(block, nonlinearity="relu"))
+
+
+def _each_matrix(module: nn.RNNBase, fill: Callable[[Tensor], object]) -> None:
+    for name, parameter in module.named_parameters():
+        if parameter.ndim < 2:
+            parameter.zero_()
+        elif "weight_hr" in name:
+            fill(parameter)
+        else:
+            for block in parameter.chunk(_BLOCKS.get(module.mode, 1)):
+                fill(block)
+
+
+def _orthogonal(module: nn.RNNBase, gain: float) -> None:
+    """Each gate's recurrent matrix is a random orthogonal one of its own, times the gain."""
     for weight in _recurrent_weights(module):
         for block in weight.chunk(_BLOCKS.get(module.mode, 1)):
-            nn.init.orthogonal_(block)
+            nn.init.orthogonal_(block, 1.0 if math.isnan(gain) else gain)
 
 
 def _identity(module: nn.RNNBase, _: float) -> None:
@@ -134,8 +161,14 @@ def _set_gate(module: nn.RNNBase, gate: int, once: Tensor, other: Tensor, bias: 
 _INITIALISERS: dict[str, Callable[[nn.RNNBase, float], None]] = {
     "default": _default,
     "normal": _normal,
+    "uniform": _uniform,
+    "xavier": _xavier,
+    "kaiming": _kaiming,
     "orthogonal": _orthogonal,
     "identity": _identity,
     "forget-bias": _forget_bias,
     "chrono": _chrono,
 }
+
+# Those that can do without the number that they may be given; chrono's depends on the task.
+_WITHOUT_NUMBER = {"orthogonal"}

@@ -1,20 +1,21 @@
-"""The little language of a study's choices: `name` or `name(number)`, such as `orthogonal` or `norm(1.0)`."""
+"""The little language of a study's choices: `name` or `name(number)`, such as `orthogonal` or `norm(1.0)`.
+
+In place of the name stands `module:function` for what a user wrote in Python.
+"""
 
 import math
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
+from gradscope.cells.cell_table import CELL_TABLE
 from gradscope.cells.initialisation_table import INITIALISATION_TABLE
+from gradscope.errors import UsageError
+from gradscope.study.clipping_table import CLIPPING_TABLE
+from gradscope.study.dotted import FORM, is_dotted, resolve
 from gradscope.study.near_names import did_you_mean
 
-_FORM = re.compile(r"(?P<name>[a-z][a-z_-]*)(?:\((?P<argument>[^()]+)\))?")
-
-CLIPPINGS = {
-    "none": "the gradient as it is",
-    "norm": "the whole gradient scaled down to this norm where it is longer; its direction stays",
-    "value": "each component of the gradient cut to +- this value; its direction bends",
-}
-"""Name -> what it does to the gradient before each optimiser step."""
+_FORM = re.compile(rf"(?P<name>{FORM}|[a-z][a-z_-]*)(?:\((?P<argument>[^()]+)\))?")
 
 
 class Choice(NamedTuple):
@@ -22,6 +23,15 @@ class Choice(NamedTuple):
 
     name: str
     argument: float | None
+
+
+class _Entry(Protocol):
+    @property
+    def argument(self) -> str: ...
+    @property
+    def argument_meaning(self) -> str: ...
+    @property
+    def above(self) -> float | None: ...
 
 
 def parse_choice(text: str) -> Choice:
@@ -55,13 +65,7 @@ def check_initialisation(text: str) -> str:
     Raises:
         ValueError: with what was got, what is accepted and near names.
     """
-    forms = {name: _form(name, entry.argument, entry.above) for name, entry in INITIALISATION_TABLE.items()}
-    choice = _known(text, forms)
-    entry = INITIALISATION_TABLE[choice.name]
-    if not _fits(choice.argument, entry.argument, entry.above):
-        meaning = f"; the number is the {entry.argument_meaning}" if entry.argument_meaning else ""
-        raise ValueError(f"expected {forms[choice.name]}, got {text!r}{meaning}")
-    return text
+    return _check(text, INITIALISATION_TABLE)
 
 
 def check_clipping(text: str) -> str:
@@ -73,28 +77,55 @@ def check_clipping(text: str) -> str:
     Raises:
         ValueError: with what was got, what is accepted and near names.
     """
-    argument = {name: "none" if name == "none" else "required" for name in CLIPPINGS}
-    forms = {name: _form(name, argument[name], 0.0) for name in CLIPPINGS}
-    choice = _known(text, forms)
-    if not _fits(choice.argument, argument[choice.name], 0.0):
-        raise ValueError(f"expected {forms[choice.name]}, got {text!r}")
+    return _check(text, CLIPPING_TABLE)
+
+
+def check_cell(text: str) -> str:
+    """Refuse what is no cell.
+
+    Returns:
+        The text, unchanged.
+
+    Raises:
+        ValueError: with what was got, what is accepted and near names.
+    """
+    if is_dotted(text):
+        _find(text)
+    elif text not in CELL_TABLE:
+        near = did_you_mean(text, CELL_TABLE) or "."
+        raise ValueError(f"got {text!r}{near} Accepted: {', '.join(CELL_TABLE)}")
     return text
 
 
-def _form(name: str, argument: str, above: float | None) -> str:
-    """Return how a choice is written: `default`, `normal(number above 0)`, `chrono[(number above 2)]`."""
-    number = "(number)" if above is None else f"(number above {above:g})"
-    return name + {"none": "", "required": number, "optional": f"[{number}]"}[argument]
-
-
-def _known(text: str, forms: dict[str, str]) -> Choice:
+def _check(text: str, table: Mapping[str, _Entry]) -> str:
     choice = parse_choice(text)
+    if is_dotted(choice.name):
+        _find(choice.name)
+        return text
+    forms = {name: _form(name, entry) for name, entry in table.items()}
     if choice.name not in forms:
-        raise ValueError(f"got {text!r}{did_you_mean(choice.name, forms)} Accepted: {', '.join(forms.values())}")
-    return choice
+        raise ValueError(f"got {text!r}{did_you_mean(choice.name, forms) or '.'} Accepted: {', '.join(forms.values())}")
+    entry = table[choice.name]
+    if not _fits(choice.argument, entry):
+        meaning = f"; the number is the {entry.argument_meaning}" if entry.argument_meaning else ""
+        raise ValueError(f"expected {forms[choice.name]}, got {text!r}{meaning}")
+    return text
 
 
-def _fits(number: float | None, argument: str, above: float | None) -> bool:
+def _find(path: str) -> None:
+    try:
+        resolve(path)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+def _form(name: str, entry: _Entry) -> str:
+    """Return how a choice is written: `default`, `normal(number above 0)`, `chrono[(number above 2)]`."""
+    number = "(number)" if entry.above is None else f"(number above {entry.above:g})"
+    return name + {"none": "", "required": number, "optional": f"[{number}]"}[entry.argument]
+
+
+def _fits(number: float | None, entry: _Entry) -> bool:
     if number is None:
-        return argument != "required"
-    return argument != "none" and math.isfinite(number) and (above is None or number > above)
+        return entry.argument != "required"
+    return entry.argument != "none" and math.isfinite(number) and (entry.above is None or number > entry.above)

@@ -22,6 +22,9 @@ PHASES: tuple[Phase, ...] = ("start", "end")
 RESAMPLES = 200
 """Of the bootstrap: enough to know the width of an interval to a twentieth of itself."""
 
+_SHORTEST_WAY = 8
+"""Times before the first of several answers from which a decay is fitted."""
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -57,8 +60,23 @@ class Evidence:
 
     @cached_property
     def loss_times(self) -> int:
-        """At how many times the loss enters."""
-        return loss_times(self.newest_calls())
+        """At how many times the loss enters what is judged."""
+        return 1 if self._first_answer else loss_times(self.newest_calls())
+
+    @cached_property
+    def _first_answer(self) -> int:
+        """The first time with an answer, where several answers stand in a row at the end; else 0.
+
+        Before it nothing is added to the gradient any more: it only travels, as from a single answer. So that stretch
+        is judged, and lag counts from there.
+        """
+        rows = self.newest_calls()
+        if rows.empty:
+            return 0
+        direct = rows["direct_gradient_norm"]
+        entered = rows.loc[direct.ne(0) & direct.notna(), "time"]
+        first, last = (int(entered.min()), int(rows["time"].max())) if len(entered) else (0, 0)
+        return first if first < last and first >= _SHORTEST_WAY else 0
 
     def norms(self, phase: Phase) -> Float[np.ndarray, "time sequence"] | None:
         """Return the total-gradient norm of each sequence of a phase's iterations.
@@ -87,7 +105,10 @@ class Evidence:
         if self.run is None or self.layer is None:
             return {}
         iterations = {phase: phase_iterations(self.run, self.layer, phase) for phase in PHASES}
-        return {phase: pooled_norms(self.run, self.layer, found) for phase, found in iterations.items() if found}
+        pooled = {phase: pooled_norms(self.run, self.layer, found) for phase, found in iterations.items() if found}
+        return {
+            phase: norms[: self._first_answer + 1] if self._first_answer else norms for phase, norms in pooled.items()
+        }
 
     @cached_property
     def _decays(self) -> dict[Phase, Decay]:

@@ -1,11 +1,15 @@
 """From a study to its trials."""
 
+from collections.abc import Mapping
 from itertools import product
-from pathlib import Path
+from typing import Any
 
-from gradscope.study.spec import StudySpec
+from gradscope.errors import UsageError
+from gradscope.study.choice import parse_choice
+from gradscope.study.dotted import is_dotted, source_digest
+from gradscope.study.spec import Block, StudySpec
+from gradscope.study.task_settings import kind_and_options, make_task
 from gradscope.study.trial import Trial
-from gradscope.tasks import Characters, digest_text, read_text
 
 
 def expand_grid(spec: StudySpec) -> list[Trial]:
@@ -18,46 +22,59 @@ def expand_grid(spec: StudySpec) -> list[Trial]:
         Trials in the order of the file.
 
     Raises:
-        UsageError: the study uses a text that cannot be read or learned from.
+        UsageError: a task cannot be made, its data not be read; or two blocks train the same setting differently.
     """
-    path, digest = _text(spec) if any("text" in block.task for block in spec.grid) else ("", "")
-    trials = [
-        _trial(spec, path, digest, task, cell, initialisation, clipping, seed)
-        for block in spec.grid
+    tasks = {name: _task(name, spec) for block in spec.grid for name in block.task}
+    trials: dict[str, Trial] = {}
+    labels: dict[str, str] = {}
+    for block in spec.grid:
         for task, cell, initialisation, clipping, seed in product(
             block.task, block.cell, block.initialisation, block.clipping, block.seed
+        ):
+            trial = Trial(
+                task=task,
+                **tasks[task],
+                cell=cell,
+                initialisation=initialisation,
+                clipping=clipping,
+                seed=seed,
+                **_training(spec, block),
+                exhibits=tuple(spec.watch.exhibits),
+                modules=tuple(spec.modules),
+                folder=spec.folder,
+                code_digest=_code(spec, tasks[task]["kind"], cell, initialisation, clipping),
+            )
+            if labels.setdefault(trial.label, trial.id) != trial.id:
+                raise UsageError(
+                    f"two [[grid]] blocks train '{trial.label}' differently. Give the task another name in one "
+                    f'of them: [task.NAME] with kind = "{tasks[task]["kind"]}"'
+                )
+            trials[trial.id] = trial
+    return list(trials.values())
+
+
+def _task(name: str, spec: StudySpec) -> dict[str, Any]:
+    """Return what a trial keeps of its task, which is made here: what does not fit is refused before anything trains.
+
+    Raises:
+        UsageError: its lag does not fit into its sequences.
+    """
+    kind, options = kind_and_options(name, spec.task)
+    task = make_task(kind, options)
+    if not 0 < task.lag < task.length:
+        raise UsageError(
+            f"task.{name}: lag {task.lag} does not fit into {task.length} times: expected 1 to {task.length - 1}"
         )
-    ]
-    return list(dict.fromkeys(trials))
+    return {"kind": kind, "options": options, "length": task.length, "data_digest": task.data_digest}
 
 
-def _text(spec: StudySpec) -> tuple[str, str]:
-    """Return the text's absolute path, for workers in other folders, and its digest."""
-    given = spec.task.text.path
-    text = read_text(given)
-    # Made here and thrown away: a window that does not fit must be refused before anything trains.
-    Characters(spec.task.text.length, spec.task.text.lag, text)
-    return str(Path(given).expanduser().resolve()) if given else "", digest_text(text)
+def _training(spec: StudySpec, block: Block) -> Mapping[str, Any]:
+    """Return how a block trains: as the study says, where it says nothing else itself."""
+    everywhere = {"hidden": spec.model.hidden, "every": spec.watch.every} | spec.training.model_dump()
+    return {name: value if (own := getattr(block, name)) is None else own for name, value in everywhere.items()}
 
 
-def _trial(
-    spec: StudySpec, path: str, digest: str, task: str, cell: str, initialisation: str, clipping: str, seed: int
-) -> Trial:
-    settings = spec.task.adding if task == "adding" else spec.task.text
-    return Trial(
-        task=task,
-        length=settings.length,
-        lag=settings.lag,
-        text_path=path if task == "text" else "",
-        text_digest=digest if task == "text" else "",
-        cell=cell,
-        initialisation=initialisation,
-        clipping=clipping,
-        seed=seed,
-        hidden=spec.model.hidden,
-        iterations=spec.training.iterations,
-        batch=spec.training.batch,
-        optimizer=spec.training.optimizer,
-        learning_rate=spec.training.learning_rate,
-        every=spec.watch.every,
-    )
+def _code(spec: StudySpec, kind: str, *choices: str) -> str:
+    cell, *others = choices
+    names = [kind, cell, *(parse_choice(text).name for text in others)]
+    return source_digest([*spec.modules, *(name for name in names if is_dotted(name))])

@@ -8,9 +8,11 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from gradscope.errors import UsageError
+from gradscope.study.dotted import find_modules_in, import_modules
 from gradscope.study.explain import explain
 from gradscope.study.overrides import apply_setting, lay_over
 from gradscope.study.spec import StudySpec
+from gradscope.study.task_settings import task_mistakes
 
 Mode = Literal["quick", "default", "full"]
 
@@ -28,9 +30,12 @@ def load_study(path: Path, mode: Mode = "default", settings: Sequence[str] = ())
 
     Raises:
         UsageError: the file cannot be read, is no TOML (with line and column), or says something that is not accepted:
-            all mistakes at once, each with its path, those of the other modes too.
+            all mistakes at once, each with its path, those of the other modes too; or a module cannot be imported.
     """
     raw = _read(path)
+    find_modules_in(str(path.resolve().parent))
+    modules = raw.get("modules", [])
+    import_modules(modules if isinstance(modules, list) and all(isinstance(name, str) for name in modules) else [])
     mistakes: dict[str, None] = {}
     for each in ("default", "quick", "full"):
         where = "" if each == "default" else f"with [{each}]: "
@@ -45,7 +50,7 @@ def load_study(path: Path, mode: Mode = "default", settings: Sequence[str] = ())
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         with_settings = f" with --set {' --set '.join(settings)}" if settings else ""
         raise UsageError("\n  ".join([f"{path}{with_settings}: {count}", *mistakes]))
-    return StudySpec.model_validate(raw)
+    return StudySpec.model_validate(raw).lying_in(str(path.resolve().parent))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -65,8 +70,9 @@ def _in_mode(raw: Mapping[str, Any], mode: str) -> dict[str, Any]:
 
 
 def _mistakes(raw: Mapping[str, Any]) -> list[str]:
+    lines = task_mistakes(raw.get("task"), raw.get("grid"))
     try:
         StudySpec.model_validate(raw)
     except ValidationError as error:
-        return explain(error, StudySpec)
-    return []
+        return explain(error, StudySpec) + lines
+    return lines

@@ -1,48 +1,98 @@
-"""The network that every trial trains: one recurrent layer, and a linear read-out of its last output."""
+"""The network that every trial trains: one recurrent layer or a loop over a cell, and a linear read-out."""
+
+import inspect
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gradscope.cells.cell_table import CELL_TABLE
+from gradscope.cells.initialisation_table import INITIALISATION_TABLE
 from gradscope.cells.initialisations import initialise
+from gradscope.cells.loop import CellLoop
+from gradscope.errors import UsageError
 from gradscope.study.choice import parse_choice
+from gradscope.study.dotted import is_dotted, resolve
 from gradscope.study.trial import Trial
 from gradscope.tasks import Task
 
 
 class Network(nn.Module):
-    """One recurrent layer, named `recurrent`, under a linear layer."""
+    """A recurrent module, named `recurrent`, under a linear layer, named `readout`."""
 
-    def __init__(self, cell: str, input_size: int, hidden: int, output_size: int) -> None:
+    def __init__(self, recurrent: nn.Module, hidden: int, output_size: int) -> None:
         super().__init__()
-        self.recurrent = _recurrent(cell, input_size, hidden)
+        self.recurrent = recurrent
         self.readout = nn.Linear(hidden, output_size)
 
-    def forward(self, inputs: Float[Tensor, "time batch input"]) -> Float[Tensor, "batch output"]:
-        """Answer once a sequence, at its end.
+    def forward(
+        self,
+        inputs: Float[Tensor, "time batch input"],
+        answered: int = 1,
+        state: Any = None,  # noqa: ANN401
+    ) -> tuple[Float[Tensor, "answered batch output"], Any]:
+        """Answer at the last times.
+
+        Args:
+            inputs: of all times.
+            answered: how many times are answered.
+            state: to begin from; None for zeros.
 
         Returns:
-            The answer to each sequence.
+            The answers, and the state after the last time (None where the module keeps it to itself).
         """
-        outputs, _ = self.recurrent(inputs)
-        answer: Tensor = self.readout(outputs[-1])
-        return answer
+        found = self.recurrent(inputs) if state is None else self.recurrent(inputs, state)
+        outputs, state = found if isinstance(found, tuple) else (found, None)
+        return self.readout(outputs[-answered:]), state
 
 
 def build_network(trial: Trial, task: Task) -> Network:
     """Return the trial's network; its weights follow from the trial's seed and initialisation alone."""
     torch.manual_seed(trial.seed)
-    network = Network(trial.cell, task.input_size, trial.hidden, task.output_size)
-    name, argument = parse_choice(trial.initialisation)
-    if name == "chrono" and argument is None:
-        argument = float(trial.length)
-    initialise(network.recurrent, name, argument)
+    recurrent = _recurrent(trial.cell, task.input_size, trial.hidden)
+    network = Network(recurrent, _width(recurrent, trial.hidden), task.output_size)
+    _initialise(recurrent, trial)
     return network
 
 
-def _recurrent(cell: str, input_size: int, hidden: int) -> nn.RNNBase:
-    if cell == "lstm":
-        return nn.LSTM(input_size, hidden)
-    if cell == "gru":
-        return nn.GRU(input_size, hidden)
-    return nn.RNN(input_size, hidden, nonlinearity=cell.removeprefix("rnn_"))
+def _recurrent(cell: str, input_size: int, hidden: int) -> nn.Module:
+    """Return a cell as a recurrent module; one that takes a single time is called once for each.
+
+    Raises:
+        UsageError: what was made is no module.
+    """
+    made = resolve(cell if is_dotted(cell) else CELL_TABLE[cell].make)(input_size, hidden)
+    if not isinstance(made, nn.Module):
+        raise UsageError(f"the cell {cell} made a {type(made).__name__}: expected a torch.nn.Module")
+    return CellLoop(made, hidden) if _takes_one_time(made) else made
+
+
+def _takes_one_time(module: nn.Module) -> bool:
+    if isinstance(module, nn.RNNCellBase):
+        return True
+    parameters = inspect.signature(module.forward).parameters.values()
+    return sum(each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD for each in parameters) >= 2
+
+
+def _width(recurrent: nn.Module, hidden: int) -> int:
+    if isinstance(recurrent, nn.RNNBase):
+        return (recurrent.proj_size or hidden) * (2 if recurrent.bidirectional else 1)
+    return int(getattr(recurrent, "output_size", hidden))
+
+
+def _initialise(recurrent: nn.Module, trial: Trial) -> None:
+    """Give the weights their first values.
+
+    Raises:
+        UsageError: the initialisation is made for PyTorch's own layers, and this is another.
+    """
+    name, argument = parse_choice(trial.initialisation)
+    own = resolve(name) if is_dotted(name) else INITIALISATION_TABLE[name].apply
+    if own is not None:
+        with torch.no_grad():
+            own(recurrent, argument)
+    elif isinstance(recurrent, nn.RNNBase):
+        initialise(recurrent, name, float(trial.length) if name == "chrono" and argument is None else argument)
+    elif name != "default":
+        raise UsageError(f"the initialisation {name} is for PyTorch's own layers, and {trial.cell} is none of them")

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,10 @@ class Outcome:
         lag: how many times back the task needs to look, None if the trial never got as far as its task.
         baseline: loss of the trivial answer, None likewise.
         baseline_meaning: what that trivial answer is, in words.
+        solved: share of the baseline below which the task counts as solved; None where no loss means that.
+        score_name: what the logged column `score` measures; empty where nothing was scored.
+        exhibits: what the network could do: each with `iterations` (how many it had trained), `name`, `x`, `truth` and
+            `answer`; None stands for a number that is missing.
     """
 
     trial: str
@@ -37,6 +41,9 @@ class Outcome:
     lag: int | None = None
     baseline: float | None = None
     baseline_meaning: str = ""
+    solved: float | None = None
+    score_name: str = ""
+    exhibits: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> None:

@@ -2,53 +2,22 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
+from gradscope.cells.cell_table import CELL_TABLE
 from gradscope.cells.initialisation_table import INITIALISATION_TABLE
-from gradscope.study.choice import check_clipping, check_initialisation, parse_choice
-
-TaskName = Literal["adding", "text"]
-CellName = Literal["rnn_tanh", "rnn_relu", "lstm", "gru"]
-_GATED = ("lstm", "gru")
+from gradscope.study.choice import check_cell, check_clipping, check_initialisation, parse_choice
+from gradscope.study.dotted import is_dotted
 
 Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Words = Annotated[str, Field(min_length=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Optimizer = Literal["adam", "sgd", "rmsprop"]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class _TaskSettings(_Part):
-    lag: Positive | None = None
-
-    @model_validator(mode="after")
-    def _lag_fits(self) -> "_TaskSettings":
-        length: int = getattr(self, "length")  # noqa: B009 - declared by each child, whose shortest differs
-        if self.lag is not None and self.lag >= length:
-            raise ValueError(f"lag {self.lag} does not fit into {length} times: expected at most {length - 1}")
-        return self
-
-
-class AddingSettings(_TaskSettings):
-    """The adding problem."""
-
-    length: Annotated[int, Field(ge=4)] = 100
-
-
-class TextSettings(_TaskSettings):
-    """Next-character prediction; an empty path is the built-in text."""
-
-    length: Annotated[int, Field(ge=2)] = 50
-    path: str = ""
-
-
-class Tasks(_Part):
-    """The settings of each task."""
-
-    adding: AddingSettings = AddingSettings()
-    text: TextSettings = TextSettings()
 
 
 class ModelSettings(_Part):
@@ -62,50 +31,86 @@ class Training(_Part):
 
     iterations: Positive
     batch: Positive = 16
-    optimizer: Literal["adam", "sgd", "rmsprop"] = "adam"
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    optimizer: Optimizer = "adam"
+    learning_rate: Rate = 1e-3
 
 
 class Watch(_Part):
-    """What each trial records: one iteration in so many."""
+    """What each trial records: one iteration in so many; and after how many its task shows what the network can do."""
 
     every: Positive = 1
+    exhibits: list[Positive] = []
 
 
 class Block(_Part):
-    """A part of the grid: the product of its lists."""
+    """A part of the grid: the product of its lists; how it trains, where it differs from the rest of the study."""
 
-    task: Annotated[list[TaskName], Field(min_length=1)]
-    cell: Annotated[list[CellName], Field(min_length=1)]
+    task: Annotated[list[Words], Field(min_length=1)]
+    cell: Annotated[list[Annotated[str, AfterValidator(check_cell)]], Field(min_length=1)]
     initialisation: Annotated[list[Annotated[str, AfterValidator(check_initialisation)]], Field(min_length=1)]
     clipping: Annotated[list[Annotated[str, AfterValidator(check_clipping)]], Field(min_length=1)] = ["none"]
     seed: Annotated[list[Seed], Field(min_length=1)]
+    hidden: Positive | None = None
+    iterations: Positive | None = None
+    batch: Positive | None = None
+    optimizer: Optimizer | None = None
+    learning_rate: Rate | None = None
+    every: Positive | None = None
 
     @model_validator(mode="after")
-    def _gates_are_there(self) -> "Block":
-        plain = [cell for cell in self.cell if cell not in _GATED]
-        gated = [text for text in self.initialisation if INITIALISATION_TABLE[parse_choice(text).name].gated_only]
+    def _initialisations_apply(self) -> "Block":
+        names = [name for text in self.initialisation if not is_dotted(name := parse_choice(text).name)]
+        entries = {name: INITIALISATION_TABLE[name] for name in names if INITIALISATION_TABLE[name].apply is None}
+        cells = {cell: CELL_TABLE[cell] for cell in self.cell if not is_dotted(cell)}
+        plain = [cell for cell, entry in cells.items() if entry.stock and not entry.gated]
+        gated = [text for text in self.initialisation if (e := entries.get(parse_choice(text).name)) and e.gated_only]
         if plain and gated:
             raise ValueError(
-                f"{', '.join(gated)} needs a cell with gates ({', '.join(_GATED)}), and this block also has "
+                f"{', '.join(gated)} needs a cell with gates ({', '.join(_with_gates())}), and this block also has "
                 f"{', '.join(plain)}: put it into a [[grid]] block of its own"
             )
+        own = [cell for cell in self.cell if cell not in cells or not cells[cell].stock]
+        special = [name for name in entries if name != "default"]
+        if own and special:
+            raise ValueError(
+                f"{', '.join(special)} is for PyTorch's own layers, and this block also has {', '.join(own)}: give "
+                'these a [[grid]] block of their own with initialisation = ["default"]'
+            )
         return self
+
+
+def _with_gates() -> list[str]:
+    return [name for name, entry in CELL_TABLE.items() if entry.gated]
 
 
 class StudySpec(_Part):
     """A study: its question, its settings and its grid.
 
+    `modules` are imported before the rest is read, for the tasks, cells, initialisations and clippings that they add.
+    Each `[task.NAME]` is a task of its own; its `kind` is NAME unless it says otherwise.
     `quick` and `full` hold what differs in those modes; `gradscope.study.loading` lays them over the rest.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
     title: Words
     question: Words
-    task: Tasks = Tasks()
+    modules: list[Words] = []
+    task: dict[str, dict[str, Any]] = {}
     model: ModelSettings = ModelSettings()
     training: Training
     watch: Watch = Watch()
     grid: Annotated[list[Block], Field(min_length=1)]
     quick: dict[str, Any] = {}
     full: dict[str, Any] = {}
+    _folder: str = PrivateAttr(default="")
+
+    @property
+    def folder(self) -> str:
+        """Where the study file lies; empty if there is none."""
+        return self._folder
+
+    def lying_in(self, folder: str) -> "StudySpec":
+        """Return the same study, remembering where its file lies."""
+        copy = self.model_copy()
+        copy._folder = folder
+        return copy

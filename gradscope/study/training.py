@@ -3,22 +3,25 @@
 import math
 import time
 import warnings
-from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradscope.errors import RunError, UsageError
 from gradscope.instrument import Every, Recorder, watch
 from gradscope.study.choice import parse_choice
-from gradscope.study.network import build_network
+from gradscope.study.clipping_table import CLIPPING_TABLE
+from gradscope.study.dotted import find_modules_in, import_modules, is_dotted, resolve
+from gradscope.study.network import Network, build_network
 from gradscope.study.outcome import Outcome
+from gradscope.study.task_settings import make_task
 from gradscope.study.trial import Trial
-from gradscope.tasks import Adding, Characters, Task, digest_text, read_text
+from gradscope.tasks import Task
+from gradscope.tasks.task import Answer, Batch
 
 _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -28,10 +31,11 @@ _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 
 
 class _Training(NamedTuple):
-    """How far a training came."""
+    """How far a training came, and what it showed on the way."""
 
     iterations: int
     reason: str
+    exhibits: list[dict[str, Any]]
 
 
 def train_trial(trial: Trial, folder: Path) -> Outcome:
@@ -50,6 +54,8 @@ def train_trial(trial: Trial, folder: Path) -> Outcome:
     Raises:
         RunError: it could not be recorded.
     """
+    find_modules_in(trial.folder)
+    import_modules(trial.modules)
     task = _task(trial)
     network = build_network(trial, task)
     optimizer = _OPTIMIZERS[trial.optimizer](network.parameters(), lr=trial.learning_rate)  # type: ignore[call-arg]
@@ -86,52 +92,88 @@ def train_trial(trial: Trial, folder: Path) -> Outcome:
         lag=task.lag,
         baseline=task.baseline,
         baseline_meaning=task.baseline_meaning,
+        solved=None if math.isnan(task.solved) else task.solved,
+        score_name=task.score_name,
+        exhibits=ended.exhibits,
     )
 
 
 def _train(
-    trial: Trial, task: Task, network: nn.Module, optimizer: torch.optim.Optimizer, recorder: Recorder
+    trial: Trial, task: Task, network: Network, optimizer: torch.optim.Optimizer, recorder: Recorder
 ) -> _Training:
     rng = np.random.default_rng(trial.seed)
     criterion = nn.MSELoss() if task.kind == "regression" else nn.CrossEntropyLoss()
     clip = _clipping(trial.clipping)
+    answer, score_every = _answers(network), task.score_every(trial.batch)
+    exhibits: list[dict[str, Any]] = []
+    state: Any = None
     for iteration in range(trial.iterations):
         batch = task.batch(rng, trial.batch)
         optimizer.zero_grad()
-        loss: Tensor = criterion(network(torch.from_numpy(batch.inputs)), torch.from_numpy(batch.targets))
+        answers, after = network(torch.from_numpy(batch.inputs), task.answered, state)
+        state = _detached(after) if task.carries_state else None
+        loss: Tensor = criterion(*_matched(answers, batch, task))
         loss.backward()  # type: ignore[no-untyped-call]
         clip(network)
         recorder.log(loss=loss)
+        if score_every and (iteration + 1) % score_every == 0:
+            recorder.log(score=task.score(answer))
         optimizer.step()
         # Only now, so that the iteration that went wrong is recorded too.
         if not math.isfinite(loss.item()):
-            return _Training(iteration + 1, f"its loss became {loss.item()} at iteration {iteration}")
-    return _Training(trial.iterations, "")
+            return _Training(iteration + 1, f"its loss became {loss.item()} at iteration {iteration}", exhibits)
+        if iteration + 1 in trial.exhibits:
+            exhibits += _shown(task, answer, iteration + 1)
+    return _Training(trial.iterations, "", exhibits)
+
+
+def _matched(answers: Float[Tensor, "answered batch output"], batch: Batch, task: Task) -> tuple[Tensor, Tensor]:
+    """Return answers and targets as a loss takes them, one row an answer."""
+    targets = torch.from_numpy(batch.targets)
+    flat = answers.flatten(0, 1)
+    return flat, targets.reshape(flat.shape) if task.kind == "regression" else targets.flatten()
+
+
+def _detached(state: Any) -> Any:  # noqa: ANN401 - whatever the recurrence carries
+    return tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+
+
+def _answers(network: Network) -> Answer:
+    """Return the network as a task sees it: numpy in, numpy out, nothing recorded."""
+
+    def answer(inputs: Float[np.ndarray, "time batch input"], state: Any) -> tuple[Any, Any]:  # noqa: ANN401
+        with torch.no_grad():
+            outputs, after = network(torch.from_numpy(inputs), len(inputs), state)
+        return outputs.numpy(), after
+
+    return answer
+
+
+def _shown(task: Task, answer: Answer, iterations: int) -> list[dict[str, Any]]:
+    return [
+        {"iterations": iterations, "name": shown.name}
+        | {key: _json(getattr(shown, key)) for key in ("x", "truth", "answer")}
+        for shown in task.exhibits(answer)
+    ]
+
+
+def _json(values: Float[np.ndarray, " point"]) -> list[float | None]:
+    """Return numbers as JSON can say them."""
+    return [float(value) if math.isfinite(value) else None for value in values]
 
 
 def _task(trial: Trial) -> Task:
-    if trial.task == "adding":
-        return Adding(trial.length, trial.lag)
-    return _characters(trial.text_path, trial.text_digest, trial.length, trial.lag)
-
-
-@lru_cache(maxsize=2)
-def _characters(path: str, digest: str, length: int, lag: int | None) -> Characters:
-    """Return the task; a text is encoded once a worker, not once a trial.
+    """Return the trial's task.
 
     Raises:
-        UsageError: the text is not the one that the study began with.
+        UsageError: its data are not those that the study began with.
     """
-    text = read_text(path)
-    if digest_text(text) != digest:
-        raise UsageError(f"the text {path or 'that comes with Python'} changed while the study ran: start it again")
-    return Characters(length, lag, text)
+    task = make_task(trial.kind, trial.options)
+    if task.data_digest != trial.data_digest:
+        raise UsageError(f"the data of {trial.task} changed while the study ran: start it again")
+    return task
 
 
-def _clipping(text: str) -> Callable[[nn.Module], object]:
+def _clipping(text: str) -> Any:  # noqa: ANN401 - a function of the network
     name, limit = parse_choice(text)
-    if limit is None:
-        return lambda _: None
-    if name == "norm":
-        return lambda network: nn.utils.clip_grad_norm_(network.parameters(), limit)
-    return lambda network: nn.utils.clip_grad_value_(network.parameters(), limit)
+    return resolve(name if is_dotted(name) else CLIPPING_TABLE[name].make)(limit)

@@ -2,11 +2,17 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from gradscope.study.task_settings import PATHS
+
 # Raised when a trial of the same settings would give other numbers than before, so that old results are not reused.
-_MEANING = 1
+_MEANING = 2
+
+# What says where something lies, not what it is: digests stand for it.
+_PLACES = ("folder",)
 
 
 @dataclass(frozen=True)
@@ -14,12 +20,11 @@ class Trial:
     """The resolved settings of one training.
 
     Attributes:
-        task: name of the task, `adding` or `text`.
+        task: name of the task in its study.
+        kind: what kind of task that is, a key of the table of tasks or `module:name`.
+        options: what the study sets of it.
         length: times in a sequence.
-        lag: how many times back the user says that the task looks; None leaves it to the task.
-        text_path: file of the text task; empty for the built-in text. No part of the id: the digest stands for it.
-        text_digest: SHA-256 of that text; empty for other tasks.
-        cell: `rnn_tanh`, `rnn_relu`, `lstm` or `gru`.
+        cell: a key of the table of cells, or `module:name`.
         initialisation: as the study writes it, for example `normal(0.001)`.
         clipping: as the study writes it, for example `norm(1.0)`.
         seed: of the weights and of the data.
@@ -29,13 +34,16 @@ class Trial:
         optimizer: `adam`, `sgd` or `rmsprop`.
         learning_rate: its learning rate.
         every: one iteration in so many is recorded.
+        exhibits: after how many iterations the task shows what the network can do.
+        modules: imported first, for what they add to the tables.
+        folder: where the study file lies, and so perhaps the user's modules. No part of the id.
+        data_digest: of the task's data, where these are not drawn.
+        code_digest: of the user's modules.
     """
 
     task: str
+    kind: str
     length: int
-    lag: int | None
-    text_path: str
-    text_digest: str
     cell: str
     initialisation: str
     clipping: str
@@ -46,16 +54,23 @@ class Trial:
     optimizer: str
     learning_rate: float
     every: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    exhibits: tuple[int, ...] = ()
+    modules: tuple[str, ...] = ()
+    folder: str = ""
+    data_digest: str = ""
+    code_digest: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All settings by name, as they are kept with the trial's run."""
-        return asdict(self)
+        """All settings by name, as they are kept with the trial's run: what JSON can say."""
+        return asdict(self) | {"exhibits": list(self.exhibits), "modules": list(self.modules)}
 
     @property
     def id(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the settings that decide the numbers."""
-        deciding = {name: value for name, value in self.settings.items() if name != "text_path"}
+        deciding = {name: value for name, value in self.settings.items() if name not in _PLACES}
+        deciding["options"] = {name: value for name, value in self.options.items() if name not in PATHS}
         canonical = json.dumps(deciding | {"meaning": _MEANING}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 

@@ -5,10 +5,10 @@ from typing import Literal
 import numpy as np
 
 from gradscope.errors import UsageError
-from gradscope.tasks.task import Batch
+from gradscope.tasks.task import Batch, Task
 
 
-class Adding:
+class Adding(Task):
     """Sum the two marked numbers of a sequence.
 
     At each time the input is a number drawn uniformly from [0, 1] and a marker, which is 1 at two times and else 0: one
@@ -18,8 +18,7 @@ class Adding:
     is the middle of that, 3T/4: half of the sequences need at least as much.
     """
 
-    name = "adding"
-    kind: Literal["regression"] = "regression"
+    kind: Literal["regression", "classification"] = "regression"
     input_size = 2
     output_size = 1
     # The variance of the sum of two independent uniform numbers: what is left when the mean is always answered.

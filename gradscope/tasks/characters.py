@@ -1,5 +1,6 @@
 """Next-character prediction on real text."""
 
+import math
 from collections import Counter
 from typing import Literal
 
@@ -7,14 +8,14 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gradscope.errors import UsageError
-from gradscope.tasks.task import Batch
-from gradscope.tasks.text import read_text
+from gradscope.tasks.task import Batch, Task
+from gradscope.tasks.text import digest_text, read_text
 
 # Rarer characters share one place: a user's Chinese text has thousands, and one-hot inputs grow with each.
 _PLACES = 96
 
 
-class Characters:
+class Characters(Task):
     """Read `length` characters, predict the next one.
 
     The loss is taken at the last time only, so that every sequence has one loss and lag has a meaning: a gradient at
@@ -24,12 +25,13 @@ class Characters:
     can use to guess the next letter lies within that (Shannon 1951, Prediction and entropy of printed English).
     """
 
-    name = "text"
-    kind: Literal["classification"] = "classification"
+    kind: Literal["regression", "classification"] = "classification"
+    # Nobody predicts a text without error: there is no loss that means that it is solved.
+    solved = math.nan
     baseline_meaning = "always answering with the letter frequencies of the text"
 
-    def __init__(self, length: int = 50, lag: int | None = None, text: str | None = None) -> None:
-        text = read_text() if text is None else text
+    def __init__(self, length: int = 50, lag: int | None = None, path: str = "") -> None:
+        text = read_text(path)
         if not 2 <= length < len(text):
             raise UsageError(
                 f"the text has {len(text)} characters: windows of 2 to {len(text) - 1} characters fit, got {length}"
@@ -40,6 +42,7 @@ class Characters:
         self._codes = _encode(text, self.alphabet)
         self.input_size = self.output_size = len(self.alphabet) + 1
         self.baseline = _entropy(self._codes)
+        self.data_digest = digest_text(text)
 
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
         """Draw windows from anywhere in the text.

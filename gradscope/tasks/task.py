@@ -1,61 +1,115 @@
 """What a study asks of a task."""
 
-from typing import Literal, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 
 class Batch(NamedTuple):
-    """Some sequences and what the network should say at the end of each.
+    """Some sequences and what the network should say.
 
     Attributes:
         inputs: (time, batch, input), float32.
-        targets: (batch, output) float32 for regression, (batch,) int64 class numbers for classification.
+        targets: float32 (batch, output) for regression, int64 (batch,) class numbers for classification; with a leading
+            axis of the answered times where a task wants more than one answer.
     """
 
     inputs: Float[np.ndarray, "time batch input"]
-    targets: Shaped[np.ndarray, "batch ..."]
+    targets: Shaped[np.ndarray, "*answer"]
 
 
-class Task(Protocol):
-    """Data without end, drawn from a generator, with the loss at the last time only.
+Answer = Callable[[Float[np.ndarray, "time batch input"], Any], tuple[Float[np.ndarray, "time batch output"], Any]]
+"""The network as a task sees it: inputs and a state (None to begin with) -> its answer at every time, the new state."""
 
-    With the loss at one time, the total gradient at time t is what lag T-1-t of the loss sends back, so that its decay
-    against lag can be read off directly.
+
+class Exhibit(NamedTuple):
+    """One picture of what the network can do: its answer over the truth.
+
+    Attributes:
+        name: what is shown.
+        x: position of each point.
+        truth: what is right there; NaN where nothing is.
+        answer: what the network said; NaN where it was not asked.
     """
 
-    @property
-    def name(self) -> str:
-        """Its name in a study file."""
+    name: str
+    x: Float[np.ndarray, " point"]
+    truth: Float[np.ndarray, " point"]
+    answer: Float[np.ndarray, " point"]
 
-    @property
-    def kind(self) -> Literal["regression", "classification"]:
-        """Which loss suits it: the mean squared error or the cross entropy."""
 
-    @property
-    def length(self) -> int:
-        """Times in a sequence."""
+class Task(ABC):
+    """Data without end, drawn from a generator.
 
-    @property
-    def input_size(self) -> int:
-        """Numbers at each time."""
+    With one answer, at the last time, the total gradient at time t is what lag T-1-t of the loss sends back, so that
+    its decay against lag can be read off directly. With several answers in a row at the end, lag counts from the first
+    of them.
 
-    @property
-    def output_size(self) -> int:
-        """Numbers that the network answers with."""
+    Attributes:
+        kind: which loss suits it: the mean squared error or the cross entropy.
+        length: times in a sequence.
+        input_size: numbers at each time.
+        output_size: numbers that the network answers with.
+        lag: how many times back an answer needs to look.
+        baseline: loss of the best answer that ignores the input.
+        baseline_meaning: that answer in words.
+        answered: how many times, the last ones, the network has to answer at.
+        solved: share of the baseline below which the task counts as solved; NaN where no loss means that.
+        carries_state: whether a sequence goes on where the last one ended, so that the state is handed on, detached.
+        data_digest: digest of the user's or a package's data; empty where all is drawn.
+        score_name: what `score` measures, for instance "test accuracy"; empty where there is none.
+    """
 
-    @property
-    def lag(self) -> int:
-        """How many times back from the end an answer needs to look."""
+    kind: Literal["regression", "classification"]
+    length: int
+    input_size: int
+    output_size: int
+    lag: int
+    baseline: float
+    baseline_meaning: str
+    answered: int = 1
+    solved: float = 0.1
+    carries_state: bool = False
+    data_digest: str = ""
+    score_name: str = ""
 
-    @property
-    def baseline(self) -> float:
-        """Loss of the best answer that ignores the input."""
-
-    @property
-    def baseline_meaning(self) -> str:
-        """That answer in words."""
-
+    @abstractmethod
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
-        """Draw `size` sequences."""
+        """Draw sequences.
+
+        Args:
+            rng: the only source of chance.
+            size: how many sequences.
+
+        Returns:
+            Inputs and targets.
+        """
+
+    def exhibits(self, answer: Answer) -> Sequence[Exhibit]:  # noqa: ARG002 - for those that have something to show
+        """Show what the network can do now.
+
+        Args:
+            answer: the network.
+
+        Returns:
+            Pictures; none by default.
+        """
+        return ()
+
+    def score_every(self, size: int) -> int:  # noqa: ARG002 - for those that are scored
+        """Return after how many iterations with batches of this size the network is scored; 0 for never."""
+        return 0
+
+    def score(self, answer: Answer) -> float:
+        """Return how good the network is on data that it does not train on.
+
+        Args:
+            answer: the network.
+
+        Raises:
+            NotImplementedError: the task has a `score_every` and no score.
+        """
+        raise NotImplementedError(f"{type(self).__name__} says that it is scored, and has no score")

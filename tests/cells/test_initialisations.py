@@ -42,6 +42,39 @@ def test_orthogonal_is_orthogonal_gate_by_gate(kind):
     assert len({block.numpy().tobytes() for block in blocks}) == len(blocks)
 
 
+def test_orthogonal_takes_a_gain():
+    """All singular values of each gate's recurrent matrix are the gain."""
+    module = nn.LSTM(3, HIDDEN)
+    initialise(module, "orthogonal", 1.5)
+
+    for block in _blocks(module):
+        torch.testing.assert_close(torch.linalg.svdvals(block), torch.full((HIDDEN,), 1.5))
+
+
+@pytest.mark.parametrize(("name", "variance"), [("xavier", 2 / 400), ("kaiming", 2 / 200)])
+@pytest.mark.parametrize("make", [nn.RNN, nn.GRU, nn.LSTM])
+def test_matrices_have_the_variance_that_was_proposed(name, variance, make):
+    """Gate by gate, not that of the stacked matrix; biases are 0."""
+    torch.manual_seed(0)
+    module = make(200, 200)
+    initialise(module, name)
+
+    for block in (*module.weight_hh_l0.detach().split(200), *module.weight_ih_l0.detach().split(200)):
+        assert block.var().item() == pytest.approx(variance, rel=0.05)
+    assert not module.bias_ih_l0.any()
+    assert not module.bias_hh_l0.any()
+
+
+def test_uniform_draws_every_parameter():
+    """All parameters lie between the bounds and fill them."""
+    module = nn.GRU(3, HIDDEN)
+    initialise(module, "uniform", 0.08)
+
+    values = torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+    assert values.abs().max().item() == pytest.approx(0.08, rel=0.01)
+    assert values.std().item() == pytest.approx(0.08 / 3**0.5, rel=0.05)
+
+
 @pytest.mark.parametrize("kind", MODULES)
 def test_identity_is_the_identity_with_zero_biases(kind):
     """Le, Jaitly & Hinton: W_hh = I, b = 0; with gates, gate by gate."""
@@ -130,10 +163,11 @@ def test_every_entry_of_the_table_works_and_has_a_reference(entry):
 @pytest.mark.parametrize(
     ("module", "name", "argument", "words"),
     [
-        (nn.RNN(1, 2), "xavier", None, "unknown initialisation 'xavier': there are default"),
+        (nn.RNN(1, 2), "savier", None, "unknown initialisation 'savier': there are default"),
         (nn.RNN(1, 2), "normal", None, "normal needs a number: standard deviation"),
         (nn.RNN(1, 2), "normal", -1.0, "a number above 0"),
-        (nn.RNN(1, 2), "orthogonal", 1.0, "takes no number"),
+        (nn.RNN(1, 2), "xavier", 1.0, "takes no number"),
+        (nn.RNN(1, 2), "orthogonal", 0.0, "a number above 0"),
         (nn.RNN(1, 2), "chrono", 10.0, "nn.RNN has none"),
         (nn.LSTM(1, 2), "chrono", 2.0, "a number above 2"),
         (nn.LSTM(1, 2), "forget-bias", float("inf"), "a finite number"),

@@ -1,6 +1,7 @@
 """Small trials, and a console that can be read."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -15,10 +16,8 @@ def make_trial():
     def make(**settings):
         small = {
             "task": "adding",
+            "kind": "adding",
             "length": 8,
-            "lag": None,
-            "text_path": "",
-            "text_digest": "",
             "cell": "rnn_tanh",
             "initialisation": "default",
             "clipping": "none",
@@ -30,7 +29,8 @@ def make_trial():
             "learning_rate": 0.01,
             "every": 2,
         }
-        return Trial(**small | settings)
+        trial = Trial(**small | settings)
+        return trial if trial.options or trial.kind != "adding" else replace(trial, options={"length": trial.length})
 
     return make
 

@@ -9,12 +9,12 @@ from gradscope.study.outcome import read_outcome
 
 def test_an_exception_is_a_result(make_trial, tmp_path):
     """A trial that raises is failed with its reason, kept, and would run again."""
-    trial = make_trial(task="text", length=10, text_digest="of another text")
+    trial = make_trial(task="text", kind="text", options={"length": 10}, data_digest="of another text")
 
     outcome = attempt_trial(trial, tmp_path / "run")
 
     assert outcome.status == "failed"
-    assert outcome.reason == "UsageError: the text that comes with Python changed while the study ran: start it again"
+    assert outcome.reason == "UsageError: the data of text changed while the study ran: start it again"
     assert read_outcome(tmp_path / "run") == outcome
     assert finished_outcome(tmp_path / "run") is None
 
@@ -32,7 +32,7 @@ def test_what_is_finished_is_not_trained_again(make_trial, tmp_path):
 
 def test_a_failed_trial_runs_again(make_trial, tmp_path):
     """What made it fail may be gone: an outcome without a run is replaced by a whole run."""
-    broken = make_trial(task="text", length=10, text_digest="of another text")
+    broken = make_trial(task="text", kind="text", options={"length": 10}, data_digest="of another text")
     attempt_trial(broken, tmp_path / "run")
 
     assert attempt_trial(make_trial(), tmp_path / "run").status == "finished"

@@ -46,8 +46,12 @@ def test_id_follows_from_the_settings():
     (again,) = expand_grid(_spec(_block()))
     changes = {
         "length": 7,
-        "lag": 3,
-        "text_digest": "0",
+        "kind": "text",
+        "options": {"length": 7},
+        "exhibits": (3,),
+        "modules": ("mine",),
+        "data_digest": "0",
+        "code_digest": "0",
         "cell": "gru",
         "initialisation": "orthogonal",
         "clipping": "norm(1.0)",
@@ -67,7 +71,8 @@ def test_id_follows_from_the_settings():
     assert len(trial.id) == 16
     assert set(trial.id) <= set("0123456789abcdef")
     assert len(ids | {trial.id}) == len(changes) + 1
-    assert set(changes) | {"text_path"} == set(trial.settings)
+    assert replace(trial, folder="/elsewhere").id == trial.id
+    assert set(changes) | {"folder"} == set(trial.settings)
 
 
 def test_id_depends_on_the_text_and_not_on_where_it_lies(tmp_path):
@@ -96,6 +101,40 @@ def test_window_that_does_not_fit_the_text_is_refused(tmp_path):
 
     with pytest.raises(UsageError, match="windows of 2 to 1099"):
         expand_grid(_spec(_block(task=["text"]), task={"text": {"path": str(tmp_path / "own.txt"), "length": 2000}}))
+
+
+def test_task_may_have_a_name_of_its_own():
+    """Two tasks of one kind differ in what is set of them, and stand in the grid by their names."""
+    tasks = {"short": {"kind": "adding", "length": 10}, "long": {"kind": "adding", "length": 40}}
+
+    found = expand_grid(_spec(_block(task=["short", "long"]), task=tasks))
+
+    assert [(trial.task, trial.kind, trial.length) for trial in found] == [
+        ("short", "adding", 10),
+        ("long", "adding", 40),
+    ]
+
+
+def test_block_may_train_in_its_own_way():
+    """What a block says itself wins over the study's training."""
+    first, second = expand_grid(_spec(_block(), _block(cell=["gru"], iterations=9, optimizer="sgd", hidden=3)))
+
+    assert (first.iterations, first.optimizer, first.hidden) == (5, "adam", 32)
+    assert (second.iterations, second.optimizer, second.hidden) == (9, "sgd", 3)
+
+
+def test_one_setting_cannot_be_trained_in_two_ways():
+    """They would be taken for seeds of one another."""
+    with pytest.raises(
+        UsageError, match=r"two \[\[grid\]\] blocks train 'adding, lstm, default, clipping none, seed 0'"
+    ):
+        expand_grid(_spec(_block(), _block(iterations=9)))
+
+
+def test_lag_has_to_fit():
+    """An answer cannot look back further than the sequence is long."""
+    with pytest.raises(UsageError, match=r"task.adding: lag 10 does not fit into 10 times: expected 1 to 9"):
+        expand_grid(_spec(_block(), task={"adding": {"length": 10, "lag": 10}}))
 
 
 def test_vanishing_covers_what_it_promises():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gradscope.cells.cell_table import CELL_TABLE
 from gradscope.errors import UsageError
 from gradscope.study.catalogue import built_in_studies, find_study
 from gradscope.study.loading import load_study
@@ -56,7 +57,7 @@ def test_settings_come_last_and_reach_into_lists(write):
 
     assert spec.training.iterations == 3
     assert spec.grid[0].seed == [7]
-    assert spec.task.text.path == "some/file.txt"
+    assert spec.task["text"]["path"] == "some/file.txt"
 
 
 def test_a_range_goes_into_every_block(write):
@@ -81,11 +82,12 @@ def test_all_mistakes_are_named_at_once_with_their_paths(write):
     assert first.endswith("small.toml: 7 mistakes")
     assert sorted(line.strip() for line in lines) == sorted(
         [
-            "colour: unknown field. Accepted: name, title, question, task, model, training, watch, grid, quick, full",
+            "colour: unknown field. "
+            "Accepted: name, title, question, modules, task, model, training, watch, grid, quick, full",
             "training.batch: expected a number above 0, got 0",
             "training.lerning_rate: unknown field, did you mean learning_rate? "
             "Accepted: iterations, batch, optimizer, learning_rate",
-            "grid.0.cell.1: got 'lstmm', did you mean lstm? Accepted: rnn_tanh, rnn_relu, lstm, gru",
+            "grid.0.cell.1: got 'lstmm', did you mean lstm? Accepted: " + ", ".join(CELL_TABLE),
             "grid.0.seed.1: expected a whole number, got 'one'",
             "grid.0.seed.2: expected at least 0, got -1",
             "grid.1: chrono needs a cell with gates (lstm, gru), and this block also has rnn_tanh: "
@@ -106,12 +108,26 @@ def test_all_mistakes_are_named_at_once_with_their_paths(write):
         (('cell = ["lstm"]', "cell = []"), "grid.0.cell: expected at least 1 entry, got []"),
         (("[training]", "watch = 3\n[training]"), "watch: expected a table, got 3"),
         (
-            ("[training]", "[task.adding]\nlength = 10\nlag = 10\n[training]"),
-            "task.adding: lag 10 does not fit into 10 times: expected at most 9",
+            ("[training]", '[task.adding]\nlength = "ten"\n[training]'),
+            "task.adding.length: expected a whole number, got 'ten'",
         ),
         (
+            ("[training]", "[task.adding]\nlenght = 10\n[training]"),
+            "task.adding.lenght: unknown field, did you mean length? Accepted: length, lag",
+        ),
+        (
+            ("[training]", '[task.mine]\nkind = "ading"\n[training]'),
+            "task.mine.kind: got 'ading', did you mean adding? Accepted: adding, text",
+        ),
+        (
+            ('task = ["adding"]', 'task = ["ading"]'),
+            "grid.0.task.0: got 'ading', did you mean adding? Accepted: adding",
+        ),
+        (('cell = ["lstm"]', 'cell = ["nowhere:Cell"]'), "grid.0.cell.0: cannot import 'nowhere'"),
+        (('cell = ["lstm"]', 'cell = ["json:Cell"]'), "grid.0.cell.0: json:Cell: json has no 'Cell'"),
+        (
             ("[training]", "[task.addin]\n[training]"),
-            "task.addin: unknown field, did you mean adding? Accepted: adding, text",
+            "task.addin: got 'addin', did you mean adding? Accepted: adding, text",
         ),
         (("iterations = 2", "iteration = 2"), "with [quick]: training.iteration: unknown field, did you mean"),
     ],

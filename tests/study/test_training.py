@@ -54,7 +54,7 @@ def test_clipping_is_seen_by_the_recorder(make_trial, tmp_path):
 
 def test_outcome_and_metadata_say_what_was_trained(make_trial, tmp_path):
     """The run can be understood without the study that made it."""
-    trial = make_trial(length=20, cell="gru", initialisation="chrono")
+    trial = make_trial(length=20, options={"length": 20}, cell="gru", initialisation="chrono")
     outcome = train_trial(trial, tmp_path / "run")
 
     run = open_run(tmp_path / "run")

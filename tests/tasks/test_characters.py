@@ -7,10 +7,21 @@ from gradscope.errors import UsageError
 from gradscope.tasks import Characters, read_text
 
 
-def test_windows_are_consecutive_text_and_the_target_is_what_follows():
+@pytest.fixture
+def write(tmp_path):
+    """Write a text and give back its path."""
+
+    def write(text):
+        (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+        return str(tmp_path / "text.txt")
+
+    return write
+
+
+def test_windows_are_consecutive_text_and_the_target_is_what_follows(write):
     """Decoding a window and its target gives a piece of the text."""
     text = "the quick brown fox jumps over the lazy dog. " * 40
-    task = Characters(length=20, text=text)
+    task = Characters(length=20, path=write(text))
 
     inputs, targets = task.batch(np.random.default_rng(0), 16)
 
@@ -21,16 +32,16 @@ def test_windows_are_consecutive_text_and_the_target_is_what_follows():
         assert "".join(task.alphabet[code] for code in sequence) in text
 
 
-def test_baseline_is_the_entropy_of_the_letters_in_nats():
+def test_baseline_is_the_entropy_of_the_letters_in_nats(write):
     """Two letters, one three times as frequent."""
-    task = Characters(length=5, text="aaab" * 500)
+    task = Characters(length=5, path=write("aaab" * 500))
 
     assert task.baseline == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
 
 
-def test_rare_characters_share_one_place():
+def test_rare_characters_share_one_place(write):
     """A text of thousands of different characters still has inputs of 97 numbers."""
-    task = Characters(length=5, text="".join(chr(0x4E00 + number) for number in range(3000)))
+    task = Characters(length=5, path=write("".join(chr(0x4E00 + number) for number in range(3000))))
 
     inputs, targets = task.batch(np.random.default_rng(0), 32)
 
@@ -45,7 +56,7 @@ def test_built_in_text_is_long_english():
 
     assert len(text) > 300_000
     assert " the " in text
-    assert 2.5 < Characters(text=text).baseline < 4
+    assert 2.5 < Characters().baseline < 4
 
 
 def test_user_text_is_read_as_utf8(tmp_path):
@@ -77,7 +88,7 @@ def test_unusable_text_is_refused(tmp_path, content, words):
     assert str(file) in str(caught.value)
 
 
-def test_window_longer_than_the_text_is_refused():
+def test_window_longer_than_the_text_is_refused(write):
     """A window and the character after it have to fit."""
     with pytest.raises(UsageError, match="windows of 2 to 1999 characters"):
-        Characters(length=2000, text="ab" * 1000)
+        Characters(length=2000, path=write("ab" * 1000))

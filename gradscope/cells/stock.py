@@ -1,0 +1,23 @@
+"""PyTorch's own recurrent layers, made from an input and a hidden size."""
+
+from torch import nn
+
+
+def rnn_tanh(input_size: int, hidden_size: int) -> nn.RNN:
+    """Return nn.RNN with tanh."""
+    return nn.RNN(input_size, hidden_size)
+
+
+def rnn_relu(input_size: int, hidden_size: int) -> nn.RNN:
+    """Return nn.RNN with relu."""
+    return nn.RNN(input_size, hidden_size, nonlinearity="relu")
+
+
+def lstm(input_size: int, hidden_size: int) -> nn.LSTM:
+    """Return nn.LSTM."""
+    return nn.LSTM(input_size, hidden_size)
+
+
+def gru(input_size: int, hidden_size: int) -> nn.GRU:
+    """Return nn.GRU."""
+    return nn.GRU(input_size, hidden_size)
