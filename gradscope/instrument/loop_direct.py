@@ -1,0 +1,58 @@
+"""The direct gradient of a loop: what the total gradient holds beside what comes through the next state."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from gradscope.instrument.loop_links import Link
+from gradscope.instrument.norms import vector_norm
+
+_ROUNDING = 32
+"""How far two ways to the same gradient may lie apart, in units of the last place."""
+
+
+def direct_gradient(
+    total: Float[Tensor, "time batch hidden"],
+    recurrent: Float[Tensor, "time_but_last batch hidden"],
+    links: Sequence[Link],
+    unmoved: Bool[Tensor, " time_but_last"],
+    rounding: float,
+) -> Float[Tensor, "time batch hidden"]:
+    """Return e_t = a_t - J_{t+1}^T a_{t+1}.
+
+    The recurrent part is computed a second time, from recomputed gates and in another order than in the backward pass.
+    Where nothing enters directly, the two would leave a difference of the order of rounding, which looks like a small
+    direct gradient and is none: what is not larger than that is 0.
+
+    Args:
+        total: a_t.
+        recurrent: J_{t+1}^T a_{t+1} of each time but the last; NaN where it is not known.
+        links: of each time but the last to the next. Nothing is subtracted over a cut.
+        unmoved: of each time but the last, whether the next was handed the very same values.
+        rounding: distance from 1 to the next larger number of the dtype that the backward pass computed in.
+
+    Returns:
+        e_t, NaN where the state was changed before it was handed on.
+    """
+    if len(total) == 1:
+        return total.clone()
+    cut, unknown = (_where(links, link, total.device) for link in (Link.CUT, Link.CHANGED))
+    unknown = unknown | (_where(links, Link.MOVED, total.device) & ~unmoved)
+    recurrent = recurrent.masked_fill(unknown[:, None, None], torch.nan).masked_fill(cut[:, None, None], 0)
+    difference = total[:-1] - recurrent
+    size = vector_norm(total[:-1]) + vector_norm(recurrent)
+    noise = vector_norm(difference) <= size * (_ROUNDING * rounding)
+    return torch.cat((difference.masked_fill(noise.unsqueeze(2), 0), total[-1:]))
+
+
+def _where(links: Sequence[Link], link: Link, device: torch.device) -> Bool[Tensor, " time_but_last"]:
+    return torch.tensor([found is link for found in links], device=device)
+
+
+def same_values(
+    before: Float[Tensor, "time batch *rest"], after: Float[Tensor, "time batch *rest"]
+) -> Bool[Tensor, " time"]:
+    """Return at which times two sequences are equal."""
+    return (before == after).flatten(1).all(1)

@@ -1,0 +1,238 @@
+"""One sequence of states that a loop over a cell made, and the gradients that came back to it.
+
+Nothing is computed while the loop runs: references are kept, and pre-hooks are put on the nodes of the states. Nodes
+refer to the sequence and never the other way round, so that it dies with the graph.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from gradscope.instrument.loop_links import Link, Marks
+from gradscope.instrument.loop_pass import LoopPass
+from gradscope.instrument.source import ORDER, LayerPass, Listener, Unrecordable
+
+HIDDEN, CELL = 0, 1
+"""Positions in a state."""
+
+
+@dataclass(frozen=True, eq=False)
+class CellCall:
+    """One call of the cell: one time of the sequence.
+
+    Attributes:
+        inputs: what came as its input, detached.
+        handed: the state that it was handed, detached, or None.
+        links: how each part of that state descends from the time before; empty for the first.
+        states: the state that it returned, detached.
+        context: whatever `LoopCell.context` made of the moment.
+    """
+
+    inputs: Any
+    handed: tuple[Tensor, ...] | None
+    links: tuple[Link, ...]
+    states: tuple[Tensor, ...]
+    context: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Unrolled:
+    """A sequence and one backward pass through it; unbatched ones have a batch of one.
+
+    Attributes:
+        calls: one for each time.
+        states: each part of the state, (time, batch, ...).
+        gradients: of each part of the state, as the autograd engine had it at the state's node.
+        inner: for each part, whether another part of the same time was computed from it, so that its gradient holds
+            what comes through that; otherwise it holds only what comes from elsewhere.
+        is_tuple: whether the cell returns its state as a tuple.
+        batched: whether the user's tensors have a batch axis.
+    """
+
+    calls: Sequence[CellCall]
+    states: tuple[Shaped[Tensor, "time batch *rest"], ...]
+    gradients: tuple[Shaped[Tensor, "time batch *rest"], ...]
+    inner: tuple[bool, ...]
+    is_tuple: bool
+    batched: bool
+
+    def stack(self, tensors: Sequence[Tensor]) -> Shaped[Tensor, "time batch *rest"]:
+        """Return one tensor a time as one tensor."""
+        stacked = torch.stack(list(tensors))
+        return stacked if self.batched else stacked.unsqueeze(1)
+
+    def handed(self, position: int) -> Shaped[Tensor, "time batch *rest"]:
+        """Return one part of the state that each call was handed; zero where it was handed none."""
+        first = self.calls[0].states[position]
+        return self.stack(
+            [torch.zeros_like(first) if call.handed is None else call.handed[position] for call in self.calls]
+        )
+
+
+class LoopCell(Protocol):
+    """What a sequence needs to know of its cell.
+
+    Attributes:
+        name: module path.
+    """
+
+    name: str
+
+    def context(self) -> object:
+        """Return what has to be remembered of this moment to work out a call later."""
+
+    def work_out(self, unrolled: Unrolled) -> LoopPass:
+        """Return everything about a backward pass."""
+
+
+class LoopSequence:
+    """A sequence that grows by one time with every call of the cell, as long as its last state is handed on.
+
+    Args:
+        cell: whose states these are.
+        listener: is told when a backward pass arrives.
+        is_tuple: whether the cell returns its state as a tuple.
+
+    Attributes:
+        name: of the cell.
+        order: sequences count up, over all sources.
+    """
+
+    def __init__(self, cell: LoopCell, listener: Listener, *, is_tuple: bool) -> None:
+        self.name, self.order = cell.name, next(ORDER)
+        self._cell: LoopCell | None = cell
+        self._listener: Listener | None = listener
+        self._calls: list[CellCall] = []
+        self._versions: list[tuple[Tensor, int]] = []
+        self._gradients: list[dict[int, Tensor]] = []
+        self._is_tuple = is_tuple
+        self._shapes: tuple[torch.Size, ...] = ()
+        self._inner: tuple[bool, ...] = ()
+        self._task: int | None = None
+        self._open = True
+        self._trouble: str | None = None
+
+    def newest(self) -> int:
+        """Return the newest time, or -1 if the sequence is over: its graph was freed or it was dropped."""
+        return len(self._calls) - 1 if self._open else -1
+
+    def ends_in(self, state: Tensor) -> bool:
+        """Return whether `state` shares its memory with a part of the newest state, as after `detach`."""
+        return self._open and any(
+            state.data_ptr() == last.data_ptr() and state.shape == last.shape and state.stride() == last.stride()
+            for last in self._calls[-1].states
+        )
+
+    def append(
+        self,
+        marks: "Marks[LoopSequence]",
+        inputs: Any,  # noqa: ANN401 - whatever a cell takes
+        handed: tuple[Tensor, ...] | None,
+        links: tuple[Link, ...],
+        states: tuple[Tensor, ...],
+    ) -> None:
+        """Add one time.
+
+        Args:
+            marks: of the cell.
+            inputs: of the cell.
+            handed: state that went in.
+            links: how it descends from the newest state.
+            states: state that came out.
+        """
+        assert self._cell is not None
+        kept = tuple(state.detach() for state in states)
+        before = None if handed is None else self._before(handed, links)
+        inputs = inputs.detach() if isinstance(inputs, Tensor) else inputs
+        if not self._calls:
+            self._shapes = tuple(state.shape for state in kept)
+            self._inner = marks.inner_parts(states)
+            self._gradients = [{} for _ in states]
+        for position, state in enumerate(states[: len(self._gradients)]):
+            if state.grad_fn is not None:
+                hook = partial(self._receive, position, len(self._calls), state.output_nr)
+                state.grad_fn.register_prehook(hook)
+        marks.leave(self, len(self._calls), states)
+        self._note_shapes(kept)
+        if before is not None:
+            self._note_shapes(before)
+        used = [*kept, *(before or ()), *([inputs] if isinstance(inputs, Tensor) else ())]
+        self._versions += [(tensor, tensor._version) for tensor in used if not tensor.is_inference()]
+        self._calls.append(CellCall(inputs, before, links, kept, self._cell.context()))
+
+    def _before(self, handed: tuple[Tensor, ...], links: tuple[Link, ...]) -> tuple[Tensor, ...]:
+        if all(link is Link.INTACT for link in links) and links:
+            return self._calls[-1].states
+        return tuple(state.detach() for state in handed)
+
+    def _note_shapes(self, state: tuple[Tensor, ...]) -> None:
+        shapes = tuple(part.shape for part in state)
+        if shapes != self._shapes:
+            self._trouble = (
+                f"the shape of its state changed from {_in_words(self._shapes)} to {_in_words(shapes)} within one "
+                "sequence; what works is one batch size for all times"
+            )
+
+    def _receive(self, position: int, time: int, output_number: int, gradients: tuple[Tensor | None, ...]) -> None:
+        if self._listener is None:
+            return
+        task = torch._C._current_graph_task_id()
+        if task != self._task:  # Another backward pass through the same graph, or a second try after one broke off.
+            self._task = task
+            self._forget_gradients()
+            if not torch._C._autograd._get_current_graph_task_keep_graph():
+                self._open = False
+            self._listener.arrived(self)
+        gradient = gradients[output_number]
+        if gradient is not None:
+            self._gradients[position][time] = gradient
+
+    def _forget_gradients(self) -> None:
+        self._gradients = [{} for _ in self._gradients]
+
+    def finish(self) -> Iterator[LayerPass]:
+        """Work out what the backward pass brought.
+
+        Yields:
+            The pass.
+
+        Raises:
+            Unrecordable: the batch changed its size on the way, or something was changed in place.
+        """
+        if self._cell is None:
+            return
+        arrived = self._gradients
+        self._forget_gradients()
+        if self._trouble is not None:
+            raise Unrecordable(self._trouble)
+        if any(tensor._version != version for tensor, version in self._versions):
+            raise Unrecordable(
+                "its input or state was changed in place between the forward pass and the end of the backward pass"
+            )
+        yield self._cell.work_out(self._unrolled(arrived)).to_layer_pass()
+
+    def _unrolled(self, arrived: list[dict[int, Tensor]]) -> Unrolled:
+        first, batched = self._calls[0].states, self._calls[0].states[HIDDEN].dim() > 1
+        times = range(len(self._calls))
+        states, gradients = [], []
+        for position, of_position in enumerate(arrived):
+            zero = torch.zeros_like(first[position])
+            states.append(torch.stack([call.states[position] for call in self._calls]))
+            gradients.append(torch.stack([of_position.get(time, zero).detach() for time in times]))
+        if not batched:
+            states, gradients = ([tensor.unsqueeze(1) for tensor in tensors] for tensors in (states, gradients))
+        return Unrolled(self._calls, tuple(states), tuple(gradients), self._inner, self._is_tuple, batched)
+
+    def drop(self) -> None:
+        """Hold nothing any more: a user who keeps a loss keeps its graph, and with it this sequence."""
+        self._open, self._cell, self._listener = False, None, None
+        self._calls, self._versions, self._gradients = [], [], []
+
+
+def _in_words(shapes: Sequence[torch.Size]) -> str:
+    return " and ".join(str(tuple(shape)) for shape in shapes)
