@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from gradscope.analysis.bootstrap import student_t
 
@@ -22,6 +23,8 @@ class StateGrowth:
         low: Lower end of its 95 % interval over the iterations; -inf with a single one.
         high: Upper end.
         factor: Median of |state| at the end over that in the middle.
+        sustained: Median of log growth over the last quarter of the sequence over that in the quarter before: 1 where
+            the state grows exponentially, 0.71 for any power of time, small where it only fills up from nothing.
         iterations: How many iterations it is from.
     """
 
@@ -30,6 +33,7 @@ class StateGrowth:
     low: float
     high: float
     factor: float
+    sustained: float
     iterations: int
 
 
@@ -53,19 +57,31 @@ def state_growth(timesteps: pd.DataFrame, *, reverse: bool = False) -> StateGrow
             fits.append(fit)
     if not fits:
         return None
-    exponents, factors = np.array(fits).T
+    exponents, factors, sustained = np.array(fits).T
     half = math.inf
     if len(fits) > 1:
         half = student_t(len(fits) - 1) * float(exponents.std(ddof=1)) / math.sqrt(len(fits))
     mean = float(exponents.mean())
-    return StateGrowth(quantity, mean, mean - half, mean + half, float(np.median(factors)), len(fits))
+    return StateGrowth(
+        quantity=quantity,
+        exponent=mean,
+        low=mean - half,
+        high=mean + half,
+        factor=float(np.median(factors)),
+        sustained=float(np.median(sustained)),
+        iterations=len(fits),
+    )
 
 
-def _fit(norms: np.ndarray) -> tuple[float, float] | None:
+def _fit(norms: Float[np.ndarray, " time"]) -> tuple[float, float, float] | None:
     times = np.arange(1, len(norms) + 1, dtype=np.float64)
     later = slice(len(norms) // 2, None)
     size, time = norms[later], times[later]
     if len(norms) < _FEWEST_TIMES or not np.isfinite(size).all() or not (size > 0).all():
         return None
     x = np.log(time) - np.log(time).mean()
-    return float(x @ np.log(size) / (x @ x)), float(size[-1] / size[0])
+    logs = np.log(size)
+    middle = len(logs) // 2
+    before, after = logs[middle] - logs[0], logs[-1] - logs[middle]
+    sustained = after / before if before > 0 else 0.0
+    return float(x @ logs / (x @ x)), float(size[-1] / size[0]), float(sustained)

@@ -8,6 +8,7 @@ from gradscope.diagnosis.finding import Finding
 
 _EXPONENT = 2.0
 _FACTOR = 4.0
+_SUSTAINED = 0.5
 _HARMFUL = 100.0
 
 
@@ -15,10 +16,11 @@ def find_hidden_state_growth(evidence: LayerEvidence) -> Finding | None:
     """Return a finding if the state outgrows the square of time, with its whole interval.
 
     A running sum grows with time, and sums are what identity initialisation and open forget gates are for; only growth
-    that feeds on itself is faster than the square of time and at least fourfold over the second half.
+    that feeds on itself is faster than the square of time and at least fourfold over the second half. It must go on: a
+    state that fills up when inputs begin late in the sequence grows fast at first and then slows down.
     """
     found = state_growth(evidence.late, reverse=evidence.reverse)
-    if found is None or found.low <= _EXPONENT or found.factor < _FACTOR:
+    if found is None or found.low <= _EXPONENT or found.factor < _FACTOR or found.sustained < _SUSTAINED:
         return None
     return Finding(
         code="hidden-state-growth",

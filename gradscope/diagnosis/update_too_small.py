@@ -11,6 +11,7 @@ _PATH = 0.01
 _RATIO = 1e-4
 _FEWEST = 20
 _IMPROVED = 0.9
+_ERRORS = 3.0
 
 
 def find_update_too_small(run: Run) -> Finding | None:
@@ -56,9 +57,12 @@ def _moves(course: WeightCourse) -> bool:
 
 
 def _loss_fell(run: Run) -> bool:
+    """Return whether the loss went down by a tenth and by more than its own scatter explains."""
     loss = run.iterations["loss"].to_numpy(dtype=np.float64)
     loss = loss[np.isfinite(loss)]
-    quarter = max(1, len(loss) // 4)
-    if not len(loss) or loss.min() < 0:
+    quarter = len(loss) // 4
+    if quarter < 2 or loss.min() < 0:
         return False
-    return float(np.median(loss[-quarter:])) < _IMPROVED * float(np.median(loss[:quarter]))
+    first, last = loss[:quarter], loss[-quarter:]
+    scatter = np.sqrt((first.var(ddof=1) + last.var(ddof=1)) / quarter)
+    return bool(last.mean() < _IMPROVED * first.mean() and last.mean() < first.mean() - _ERRORS * scatter)

@@ -30,6 +30,13 @@ def test_exponential_growth_has_a_large_exponent():
     assert state_growth(_table(1.1 ** np.arange(60.0))).exponent == pytest.approx(4.2, abs=0.5)
 
 
+def test_growth_that_goes_on_is_told_from_filling_up():
+    """An exponential keeps its pace; a sum that begins in the middle is fast at first and slows down."""
+    assert state_growth(_table(1.2 ** np.arange(40.0))).sustained == pytest.approx(1.0, abs=0.15)
+    late = np.concatenate([np.full(20, 0.1), 0.1 + np.arange(1.0, 21.0)])
+    assert state_growth(_table(late)).sustained < 0.5
+
+
 def test_an_lstm_is_judged_by_its_cell():
     """Its hidden state is bounded by 1 whatever the cell does."""
     table = _table(np.arange(1.0, 41.0), "cell_norm").assign(hidden_norm=1.0)
