@@ -4,15 +4,18 @@ import json
 import math
 import os
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
-    from gradscope.diagnosis import Examination, Finding, LayerEvidence
+    from gradscope.diagnosis import Event, Examination, Finding, LayerEvidence
     from gradscope.runs import Run
 
 _SEVERITIES = ("info", "warning", "error")
@@ -26,19 +29,20 @@ _STYLES = {"info": "cyan", "warning": "yellow", "error": "bold red"}
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 @click.pass_context
 def command(ctx: click.Context, run: Path, fail_on: str | None, as_json: bool) -> None:
-    """Say what is wrong in the run folder RUN, with evidence and advice.
+    """Tell what happened in the run folder RUN, in order: what went wrong, since when, and what to try.
 
     The run may still be written: what is judged is what has been flushed so far.
     """
-    from gradscope.diagnosis import examine
+    from gradscope.diagnosis import examine, story
     from gradscope.runs import open_run
 
     opened = open_run(run)
     examination = examine(opened)
+    events = story(opened, examination)
     if as_json:
-        click.echo(json.dumps(_as_data(opened, examination), indent=2, allow_nan=False))
+        click.echo(json.dumps(_as_data(opened, examination, events), indent=2, allow_nan=False))
     else:
-        _tell(opened, examination)
+        _tell(opened, examination, events)
     if fail_on is not None and any(_reaches(finding, fail_on) for finding in examination.findings):
         ctx.exit(1)
 
@@ -47,7 +51,7 @@ def _reaches(finding: "Finding", severity: str) -> bool:
     return _SEVERITIES.index(finding.severity) >= _SEVERITIES.index(severity)
 
 
-def _tell(run: "Run", examination: "Examination") -> None:
+def _tell(run: "Run", examination: "Examination", events: "Sequence[Event]") -> None:
     from rich.console import Console
 
     # rich drops only the colours under NO_COLOR; without a colour system it drops bold and dim as well.
@@ -61,8 +65,9 @@ def _tell(run: "Run", examination: "Examination") -> None:
     told = {finding.layer for finding in examination.findings if finding.code in _TELL_THE_VERDICT}
     for evidence in examination.layers:
         _tell_layer(console, evidence, with_reason=evidence.layer not in told)
-    for finding in examination.findings:
-        _tell_finding(console, finding)
+    for event in events:
+        _tell_event(console, event)
+    _tell_threshold(console, run)
     console.print()
     console.print(_summary(examination))
 
@@ -76,15 +81,34 @@ def _tell_layer(console: "Console", evidence: "LayerEvidence", *, with_reason: b
         _paragraph(console, end.reason)
 
 
-def _tell_finding(console: "Console", finding: "Finding") -> None:
+def _tell_event(console: "Console", event: "Event") -> None:
     console.print()
+    when = "no single iteration" if event.iteration is None else f"iteration {event.iteration:,}"
+    finding = event.finding
+    if finding is None:
+        _line(console, (when, "dim"), (event.text, ""))
+        return
     severity = (finding.severity.upper(), _STYLES[finding.severity])
-    _line(console, severity, (finding.code, "bold"), (finding.layer or "whole run", "dim"))
+    _line(console, (when, "dim"), severity, (finding.code, "bold"), (finding.layer or "whole run", "dim"))
     _paragraph(console, finding.message)
+    if finding.meaning:
+        _paragraph(console, f"It means: {finding.meaning}")
     if finding.advice:
         _paragraph(console, "Try:")
-    for advice in finding.advice:
-        _paragraph(console, advice, bullet="- ")
+    for place, advice in enumerate(finding.advice, 1):
+        _paragraph(console, advice, bullet=f"{place}. ")
+    if finding.reference:
+        _paragraph(console, f"See: {finding.reference}")
+
+
+def _tell_threshold(console: "Console", run: "Run") -> None:
+    from gradscope.analysis import logged_norms, recommend_threshold
+
+    recommended = recommend_threshold(logged_norms(run.iterations))
+    if recommended is not None:
+        console.print()
+        _line(console, ("Where to clip", "bold"), (f"as a {recommended.role}", ""))
+        _paragraph(console, recommended.reason)
 
 
 def _line(console: "Console", *parts: tuple[str, str]) -> None:
@@ -126,7 +150,7 @@ def _plain(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def _as_data(run: "Run", examination: "Examination") -> dict[str, object]:
+def _as_data(run: "Run", examination: "Examination", events: "Sequence[Event]") -> dict[str, object]:
     return {
         "run": str(run.path),
         "complete": run.complete,
@@ -141,9 +165,22 @@ def _as_data(run: "Run", examination: "Examination") -> dict[str, object]:
                 "message": finding.message,
                 "evidence": {name: _json_number(value) for name, value in finding.evidence.items()},
                 "advice": list(finding.advice),
+                "meaning": finding.meaning,
+                "reference": finding.reference,
+                "iteration": finding.iteration,
             }
             for finding in examination.findings
         ],
+        "story": [
+            {
+                "iteration": event.iteration,
+                "code": event.finding.code if event.finding else None,
+                "layer": event.finding.layer if event.finding else None,
+                "text": event.text,
+            }
+            for event in events
+        ],
+        "clipping": _clipping_data(run),
     }
 
 
@@ -167,6 +204,29 @@ def _layer_data(evidence: "LayerEvidence") -> dict[str, object]:
         "zeros": end.zeros,
         **{name: _json_number(value) for name, value in numbers.items()},
         "reason": judged.reason,
+    }
+
+
+def _clipping_data(run: "Run") -> dict[str, object] | None:
+    from gradscope.analysis import logged_norms, recommend_threshold, replays
+
+    norms = logged_norms(run.iterations)
+    recommended = recommend_threshold(norms)
+    if recommended is None:
+        return None
+    replayed = replays(norms, [recommended.threshold])
+    return {
+        **{name: _json_number(value) for name, value in asdict(recommended).items()},
+        "replayed": [
+            {
+                "scheme": replay.scheme,
+                "clipped_share": _json_number(replay.clipped_share),
+                "coefficient_median": _json_number(replay.quantiles.median),
+                "coefficient_q10": _json_number(replay.quantiles.q10),
+                "largest_norm": _json_number(replay.largest_norm),
+            }
+            for replay in replayed
+        ],
     }
 
 

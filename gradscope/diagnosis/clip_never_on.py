@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from gradscope.analysis import number
-from gradscope.analysis.clip_recommendation import ClipRecommendation
+from gradscope.analysis.clip_recommendation import ClipRecommendation, recommend_threshold
 from gradscope.analysis.clipping import CLIPPED_BELOW
 from gradscope.diagnosis.clipped import clip_recorded, recommendation
 from gradscope.diagnosis.finding import Finding
@@ -33,7 +33,8 @@ def find_clip_never_on(run: Run) -> Finding | None:
         return None
     spike = _first_spike(norms)
     if spike is not None:
-        return _unguarded(run, recorded, spike, recommendation(run))
+        # From the gradients before it alone: those after it are of a training that it has thrown.
+        return _unguarded(run, recorded, spike, recommend_threshold(norms[:spike][np.isfinite(norms[:spike])]))
     threshold = _named_threshold(run)
     if threshold is None or not np.isfinite(norms).all() or threshold < _SPIKE * norms.max():
         return None

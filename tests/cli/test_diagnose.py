@@ -32,13 +32,15 @@ def _diagnose(*arguments):
 
 
 def test_a_finding_is_told_with_its_evidence_and_advice(vanishing):
-    """Severity, code, layer, numbers, what to try, and a last line that counts."""
+    """Since when, severity, code, layer, numbers, what it means, what to try in order, and a last line that counts."""
     result = _diagnose(vanishing)
     assert result.exit_code == 0
     said = " ".join(result.output.split())
-    assert f"WARNING vanishing-gradient {LAYER}" in said
+    assert f"iteration 0 WARNING vanishing-gradient {LAYER}" in said
     assert "shrinks by 26 % a time step back and halves every 2.3" in said
-    assert "Try: - Use an LSTM or GRU" in said
+    assert "It means: What happened that long before the loss leaves next to no trace" in said
+    assert "Try: 1. Use an LSTM or GRU" in said
+    assert "See: Bengio, Simard & Frasconi 1994" in said
     assert result.output.endswith("\nFound: 1 warning.\n")
 
 
@@ -46,7 +48,8 @@ def test_a_healthy_run_is_told_so_with_its_verdict(healthy):
     """The reason of the verdict stands where no finding tells it."""
     said = " ".join(_diagnose(healthy).output.split())
     assert f"{LAYER} rnn_tanh marginal The gradient shrinks by 1 %" in said
-    assert said.endswith("enough to learn from. Nothing wrong was found.")
+    assert "enough to learn from. iteration 0 Training begins; the loss is 1." in said
+    assert said.endswith("iteration 7 Training ends here; the loss is 0.125. Nothing wrong was found.")
 
 
 @pytest.mark.parametrize(("severity", "code"), [("info", 1), ("warning", 1), ("error", 0)])
@@ -67,7 +70,26 @@ def test_json_is_strict_and_complete(tmp_path):
     assert (found["complete"], found["iterations"], found["recorded"]) == (True, 8, 8)
     assert [layer["rate"] for layer in found["layers"]] == ["-inf"]
     assert [finding["code"] for finding in found["findings"]] == ["gradient-cut-off", "vanishing-gradient"]
-    assert set(found["findings"][0]) == {"code", "severity", "layer", "message", "evidence", "advice"}
+    kept = {"code", "severity", "layer", "message", "evidence", "advice"}
+    assert set(found["findings"][0]) == kept | {"meaning", "reference", "iteration"}
+    assert [event["code"] for event in found["story"]] == [None, "gradient-cut-off", "vanishing-gradient", None]
+    assert found["clipping"] is None
+
+
+def test_json_replays_other_clippings(tmp_path):
+    """A guard for the logged norms, and what the published schemes would have done to them."""
+    norms = np.exp(0.1 * np.random.default_rng(0).normal(size=60))
+    norms[50] = 40.0
+    log = lambda iteration: {"loss": 1.0, "gradient_norm": norms[iteration]}  # noqa: E731
+    plant(tmp_path / "spiky", lambda i: exponential(-0.01, noise=0.1, seed=i), iterations=range(60), logged=log)
+    clipping = json.loads(_diagnose(str(tmp_path / "spiky"), "--json").output)["clipping"]
+    assert (clipping["role"], clipping["outliers"], clipping["recorded"]) == ("guard", 1, 60)
+    assert [replay["scheme"].split("(")[0] for replay in clipping["replayed"]] == ["norm", "AutoClip", "ZClip"]
+    assert clipping["replayed"][0]["clipped_share"] == pytest.approx(1 / 60)
+    said = " ".join(_diagnose(str(tmp_path / "spiky")).output.split())
+    assert "Where to clip as a guard A guard at 3." in said
+    largest = 40 / np.median(norms[30:])
+    assert f"acts on 1 of 60 gradients (1 of them in the later half); the largest is {largest:.3g} times" in said
 
 
 def test_a_run_that_is_still_written_is_read(tmp_path):
