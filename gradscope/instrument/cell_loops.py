@@ -42,10 +42,13 @@ class CellLoopSource:
         path: of the module in the model; empty for the model itself.
         module: the cell.
         step: its step function, for a cell that is none of PyTorch's.
+
+    Attributes:
+        path: of the module in the model.
     """
 
     def __init__(self, path: str, module: nn.Module, step: StepFunction | None = None) -> None:
-        self._module = module
+        self.path, self._module = path, module
         name = path or type(module).__name__
         self._cell = StockCell(name, module) if is_stock(module) else TaughtCell(name, module, step)
         self._names = _argument_names(module)

@@ -4,14 +4,15 @@ Nothing is computed while the loop runs: references are kept, and pre-hooks are 
 refer to the sequence and never the other way round, so that it dies with the graph.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle, unserializable_hook
 
 from gradscope.instrument.loop_links import Link, Marks
 from gradscope.instrument.loop_pass import LoopPass
@@ -111,6 +112,7 @@ class LoopSequence:
         self._versions: list[tuple[Tensor, int]] = []
         self._gradients: list[dict[int, Tensor]] = []
         self._is_tuple = is_tuple
+        self._leaf_hooks: list[RemovableHandle] = []
         self._shapes: tuple[torch.Size, ...] = ()
         self._inner: tuple[bool, ...] = ()
         self._task: int | None = None
@@ -154,9 +156,7 @@ class LoopSequence:
             self._inner = marks.inner_parts(states)
             self._gradients = [{} for _ in states]
         for position, state in enumerate(states[: len(self._gradients)]):
-            if state.grad_fn is not None:
-                hook = partial(self._receive, position, len(self._calls), state.output_nr)
-                state.grad_fn.register_prehook(hook)
+            self._hook(partial(self._receive, position, len(self._calls), state.output_nr), state)
         marks.leave(self, len(self._calls), states)
         self._note_shapes(kept)
         if before is not None:
@@ -164,6 +164,14 @@ class LoopSequence:
         used = [*kept, *(before or ()), *([inputs] if isinstance(inputs, Tensor) else ())]
         self._versions += [(tensor, tensor._version) for tensor in used if not tensor.is_inference()]
         self._calls.append(CellCall(inputs, before, links, kept, self._cell.context()))
+
+    def _hook(self, receive: Callable[[tuple[Tensor | None, ...]], None], state: Tensor) -> None:
+        if state.grad_fn is not None:
+            # On the node and not on the tensor: it runs last, after any hook of the user's that rewrites the gradient.
+            state.grad_fn.register_prehook(receive)
+        elif state.requires_grad:
+            hook = unserializable_hook(partial(_as_tuple, receive))  # type: ignore[no-untyped-call]
+            self._leaf_hooks.append(state.register_hook(hook))  # type: ignore[no-untyped-call]
 
     def _before(self, handed: tuple[Tensor, ...], links: tuple[Link, ...]) -> tuple[Tensor, ...]:
         if all(link is Link.INTACT for link in links) and links:
@@ -232,7 +240,19 @@ class LoopSequence:
         """Hold nothing any more: a user who keeps a loss keeps its graph, and with it this sequence."""
         self._open, self._cell, self._listener = False, None, None
         self._calls, self._versions, self._gradients = [], [], []
+        for handle in self._leaf_hooks:
+            handle.remove()
+        self._leaf_hooks = []
+
+
+def _as_tuple(receive: Callable[[tuple[Tensor | None, ...]], None], gradient: Tensor) -> None:
+    receive((gradient,))
 
 
 def _in_words(shapes: Sequence[torch.Size]) -> str:
     return " and ".join(str(tuple(shape)) for shape in shapes)
+
+
+def as_vectors(tensor: Shaped[Tensor, "time batch *rest"]) -> Float[Tensor, "time batch hidden"]:
+    """Return what a state of any shape is in the tables, never below float32."""
+    return tensor.flatten(2).to(torch.promote_types(tensor.dtype, torch.float32))

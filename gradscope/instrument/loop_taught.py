@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradscope.cells.step_functions import StepFunction
@@ -11,7 +11,7 @@ from gradscope.instrument.guard import say
 from gradscope.instrument.loop_direct import direct_gradient, same_values
 from gradscope.instrument.loop_pass import LoopPass
 from gradscope.instrument.loop_replay import Transitions, replay
-from gradscope.instrument.loop_sequence import CELL, HIDDEN, Unrolled
+from gradscope.instrument.loop_sequence import CELL, HIDDEN, Unrolled, as_vectors
 from gradscope.instrument.source import Unrecordable
 
 
@@ -65,15 +65,15 @@ class TaughtCell:
         two = len(states) == CELL + 1 and states[CELL].shape == states[HIDDEN].shape
         return LoopPass(
             layer=self.name,
-            hidden=_vectors(states[HIDDEN]),
-            total_gradient=_vectors(gradients[HIDDEN]),
+            hidden=as_vectors(states[HIDDEN]),
+            total_gradient=as_vectors(gradients[HIDDEN]),
             direct_gradient=self._direct_gradient(unrolled),
-            cell=_vectors(states[CELL]) if two else None,
-            cell_gradient=_vectors(gradients[CELL]) if two else None,
+            cell=as_vectors(states[CELL]) if two else None,
+            cell_gradient=as_vectors(gradients[CELL]) if two else None,
         )
 
     def _direct_gradient(self, unrolled: Unrolled) -> Float[Tensor, "time batch hidden"] | None:
-        total = _vectors(unrolled.gradients[HIDDEN])
+        total = as_vectors(unrolled.gradients[HIDDEN])
         if len(total) == 1:
             return total
         transitions = _transitions(unrolled)
@@ -90,7 +90,7 @@ class TaughtCell:
             return None
         links = [call.links[HIDDEN] for call in unrolled.calls[1:]]
         unmoved = same_values(unrolled.states[HIDDEN][:-1], transitions.handed[HIDDEN])
-        sent = _vectors(sent).masked_fill(~agrees[:, None, None], torch.nan)
+        sent = as_vectors(sent).masked_fill(~agrees[:, None, None], torch.nan)
         rounding = torch.finfo(transitions.autocast or unrolled.states[HIDDEN].dtype).eps
         return direct_gradient(total, sent, links, unmoved, rounding)
 
@@ -112,7 +112,3 @@ def _transitions(unrolled: Unrolled) -> Transitions | None:
         is_tuple=unrolled.is_tuple,
         autocast=later[0].context[1],
     )
-
-
-def _vectors(tensor: Shaped[Tensor, "time batch *rest"]) -> Float[Tensor, "time batch hidden"]:
-    return tensor.flatten(2).to(torch.promote_types(tensor.dtype, torch.float32))

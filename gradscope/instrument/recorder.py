@@ -29,6 +29,7 @@ from gradscope.instrument.schedules import Schedule
 from gradscope.instrument.sink import Sink
 from gradscope.instrument.source import ForwardCall, Source, Unrecordable
 from gradscope.instrument.steps import OutermostStep
+from gradscope.instrument.taps import Taps
 from gradscope.instrument.trajectory import Trajectory
 
 
@@ -42,6 +43,7 @@ class Recorder:
     def __init__(
         self,
         sources: Sequence[Source],
+        taps: Taps,
         parameters: Mapping[str, nn.Parameter],
         optimizer: Optimizer | None,
         schedule: Schedule,
@@ -49,7 +51,8 @@ class Recorder:
         run: Path | None,
         scaler: GradScaler | None,
     ) -> None:
-        self._sources = list(sources)
+        self._sources = [*sources, taps]
+        self._taps = taps
         self._newest = NewestPasses()
         self._parameters = parameters
         self._optimizer = optimizer
@@ -87,6 +90,28 @@ class Recorder:
             UsageError: a value is not a single number, or its name is a column that gradscope fills itself.
         """
         self._scalars.update({name: checked_scalar(name, value) for name, value in scalars.items()})
+
+    def tap(self, name: str, tensor: Tensor, time: int | None = None) -> Tensor:
+        """Record a tensor as the state of one time, in a recurrence written out in plain tensors.
+
+            for t in range(len(x)):
+                h = recorder.tap("decoder", torch.tanh(x[t] @ w_in + h @ w_rec))
+
+        What is recorded is h_t and its total gradient; outside recorded iterations nothing is done. Where a loop runs
+        more than once between two updates, say `time=t`: a time that is there already begins a new call.
+
+        Args:
+            name: of the recurrence; it becomes the layer's name.
+            tensor: h_t, (batch, hidden) or (hidden,).
+            time: t; the time after that of the newest tap of this name if left out.
+
+        Returns:
+            The very same tensor.
+
+        Raises:
+            UsageError: an argument is wrong, or a layer has that name already.
+        """
+        return self._taps.tap(name, tensor, time)
 
     def end_iteration(self) -> None:
         """End the iteration by hand, where no optimiser was given to `watch`: after the update, before `zero_grad`.

@@ -14,11 +14,12 @@ from torch.optim import Optimizer
 
 from gradscope import __version__
 from gradscope.errors import UsageError
-from gradscope.instrument.layers import find_sources
+from gradscope.instrument.layers import find_sources, nothing_recurrent
 from gradscope.instrument.recorder import Recorder
 from gradscope.instrument.schedules import Schedule, as_schedule
 from gradscope.instrument.sink import FEW_SEQUENCES, Sink
 from gradscope.instrument.source import Source
+from gradscope.instrument.taps import Taps
 from gradscope.runs import RunWriter
 
 Keep = Literal["norms", "states", "full"]
@@ -47,7 +48,8 @@ def watch(
                 optimizer.step()
 
     Args:
-        model: holds at least one nn.RNN, nn.GRU or nn.LSTM.
+        model: holds nn.RNN, nn.GRU or nn.LSTM, or cells that a loop calls: nn.RNNCell, nn.GRUCell, nn.LSTMCell, or
+            your own taught by `register_cell`. For a loop of plain tensors call `recorder.tap`.
         optimizer: its `step` ends an iteration. Without one, call `recorder.end_iteration()`.
         run: folder to write; None keeps only `recorder.latest`.
         schedule: `Every(n)` or the number n, `At(iterations)`, or `Budget(fraction)`; None is `Budget(0.05)`, which
@@ -62,7 +64,7 @@ def watch(
         The recorder; close it, or use it as a context manager.
 
     Raises:
-        UsageError: an argument is wrong, or the model has nothing that can be watched.
+        UsageError: an argument is wrong.
         RunError: the run folder exists already or cannot be written.
     """
     if not isinstance(model, nn.Module):
@@ -77,7 +79,8 @@ def watch(
     described = _describe(model, sources, spacing, keep, metadata or {})
     writer = None if folder is None else RunWriter(folder, described, overwrite=overwrite)
     parameters = dict(model.named_parameters())
-    return Recorder(sources, parameters, optimizer, spacing, Sink(writer, _SEQUENCES[keep]), folder, scaler)
+    taps = Taps(_layer_facts(sources), None if sources else nothing_recurrent(model))
+    return Recorder(sources, taps, parameters, optimizer, spacing, Sink(writer, _SEQUENCES[keep]), folder, scaler)
 
 
 def _check_optimizer(model: nn.Module, optimizer: object) -> None:
@@ -110,9 +113,13 @@ def _describe(
         "device": str(weight.device),
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "model": type(model).__name__,
-        "layers": {name: facts for source in sources for name, facts in source.describe().items()},
+        "layers": _layer_facts(sources),
         "parameters": {name: list(parameter.shape) for name, parameter in model.named_parameters()},
         "schedule": repr(schedule),
         "keep": keep,
         "user": dict(metadata),
     }
+
+
+def _layer_facts(sources: list[Source]) -> dict[str, Mapping[str, object]]:
+    return {name: facts for source in sources for name, facts in source.describe().items()}
