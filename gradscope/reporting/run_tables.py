@@ -24,10 +24,12 @@ class Told:
     Attributes:
         code: of the finding.
         severity: "error", "warning" or "info".
-        where: the layer, and the run where there are several.
+        where: the run where there are several, the layer, and since which iteration.
         message: what was found.
         evidence: (name, number in words).
-        advice: what to try.
+        advice: what to try, in order.
+        meaning: what it does to the training; empty where the finding does not say.
+        reference: where that is argued; empty likewise.
     """
 
     code: str
@@ -36,6 +38,8 @@ class Told:
     message: str
     evidence: tuple[tuple[str, str], ...]
     advice: tuple[str, ...]
+    meaning: str = ""
+    reference: str = ""
 
 
 def told(finding: "Finding", run: str = "") -> Told:
@@ -50,7 +54,20 @@ def told(finding: "Finding", run: str = "") -> Told:
         for name, value in finding.evidence.items()
     )
     where = ", ".join(part for part in (run, finding.layer or "") if part)
-    return Told(finding.code, finding.severity, where, finding.message, evidence, tuple(finding.advice))
+    return Told(
+        code=finding.code,
+        severity=finding.severity,
+        where=", ".join(part for part in (where, _since(finding)) if part),
+        message=finding.message,
+        evidence=evidence,
+        advice=tuple(finding.advice),
+        meaning=finding.meaning,
+        reference=finding.reference,
+    )
+
+
+def _since(finding: "Finding") -> str:
+    return "" if finding.iteration is None else f"since iteration {finding.iteration}"
 
 
 def summary(findings: Sequence["Finding"]) -> str:

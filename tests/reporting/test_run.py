@@ -40,6 +40,11 @@ def test_findings_stand_at_the_top(run_page: Path) -> None:
     assert "What to try" in top
     assert "<dt>half life</dt><dd>1.16</dd>" in top
     assert "Vanishing gradient in encoder.l0" in top
+    finding = top.split('<article class="finding')[1].split("</article>")[0]
+    assert "encoder.l0, since iteration 0" in finding
+    assert "leaves next to no trace in the gradient" in finding
+    assert "<ol><li>Start with a larger forget-gate bias" in finding
+    assert "See Bengio, Simard &amp; Frasconi 1994" in finding
 
 
 def test_a_run_without_gates_has_no_section_for_them(tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""Where rules about a layer draw their lines: planted runs on both sides of them."""
+
+import numpy as np
+import pytest
+
+from gradscope.diagnosis import diagnose
+from gradscope.runs import RunWriter, open_run
+from tests.planted import LAYER, exponential, flush, plant
+
+
+def _found(run, code):
+    return next((finding for finding in diagnose(run) if finding.code == code), None)
+
+
+def _with(folder, metadata, *, rate=-0.01, times=60, gates=None, states=None, **columns):
+    """Eight iterations of one layer, with further columns of timesteps, gates and states."""
+    writer = RunWriter(folder, metadata)
+    for iteration in range(8):
+        tables = flush(iteration, exponential(rate, noise=0.1, seed=iteration, times=times), **columns)
+        keys = {"iteration": np.full(times, iteration), "layer": [LAYER] * times, "call": np.zeros(times, dtype=int)}
+        if gates:
+            rows = [
+                {**keys, "time": np.arange(times), "gate": [gate] * times,
+                 **{name: np.full(times, value) for name, value in zip(("mean", "low", "high"), values, strict=True)}}
+                for gate, values in gates.items()
+            ]  # fmt: skip
+            tables["gates"] = {name: np.concatenate([np.asarray(row[name]) for row in rows]) for name in rows[0]}
+        if states is not None:
+            tables["states"] = {
+                **keys,
+                "sequence": np.zeros(times, dtype=int),
+                "time": np.arange(times),
+                "hidden": list(states),
+                "total_gradient": list(np.ones_like(states)),
+            }
+        writer.write(tables)
+    writer.close()
+    return open_run(folder)
+
+
+def _kind(kind, lag=40, **user):
+    return {"layers": {LAYER: {"kind": kind}}, "user": {"lag": lag, **user}}
+
+
+@pytest.mark.parametrize(
+    ("gate", "rate", "fires"),
+    [((0.5, 0.0, 0.0), -0.5, True), ((0.5, 0.0, 0.05), -0.5, False), ((0.95, 0.0, 0.9), -0.5, False),
+     ((0.5, 0.0, 0.0), -0.01, False)],
+    ids=["closed", "a few units open", "open", "closed, yet the gradient arrives"],
+)  # fmt: skip
+def test_a_forget_gate_is_too_low_only_where_nothing_gets_past_it(tmp_path, gate, rate, fires):
+    """Units that stay open remember for the others, and a gradient that arrives needs no gate."""
+    finding = _found(_with(tmp_path, _kind("lstm"), rate=rate, gates={"forget": gate}), "forget-gate-too-low")
+    assert (finding is not None) == fires
+    if finding is not None:
+        assert finding.evidence["time_constant"] == pytest.approx(-1 / np.log(0.5))
+        assert finding.evidence["time_constant_is"] == "at most"
+        assert finding.iteration == 0
+
+
+@pytest.mark.parametrize(
+    ("gates", "stuck"),
+    [
+        ({"forget": (0.99, 0.0, 1.0), "input": (0.01, 1.0, 0.0)}, None),
+        ({"forget": (0.5, 0.0, 0.0), "input": (0.01, 1.0, 0.0)}, "input"),
+        ({"forget": (0.5, 0.5, 0.5), "output": (0.5, 0.48, 0.48)}, "output"),
+        ({"output": (0.5, 0.4, 0.4)}, None),
+    ],
+    ids=["chrono", "nothing gets in", "switches", "free enough"],
+)
+def test_gates_are_stuck_where_that_is_no_memory(tmp_path, gates, stuck):
+    """An open forget gate with a closed input gate beside it is what chrono initialisation sets."""
+    finding = _found(_with(tmp_path, _kind("lstm"), gates=gates), "saturated-gates")
+    assert (finding is not None) == (stuck is not None)
+    if finding is not None:
+        assert f"{stuck}_closed" in finding.evidence
+        assert "forget_open" not in finding.evidence
+
+
+@pytest.mark.parametrize(("dead", "severity"), [(7, None), (8, "warning"), (16, "error")])
+def test_half_of_the_units_must_be_dead(tmp_path, dead, severity):
+    """A layer without a single unit left is an error."""
+    states = np.ones((60, 16))
+    states[:, :dead] = 0.0
+    finding = _found(_with(tmp_path, _kind("rnn_relu"), states=states), "dead-units")
+    assert (finding.severity if finding else None) == severity
+    assert finding is None or finding.evidence["dead"] == dead
+    assert _found(_with(tmp_path / "tanh", _kind("rnn_tanh"), states=states), "dead-units") is None
+
+
+@pytest.mark.parametrize(("lag", "fires"), [(59, False), (60, True), (200, True)])
+def test_truncation_is_too_short_from_the_first_lag_that_is_missing(tmp_path, lag, fires):
+    """Sixty times have lags 0 to 59."""
+    run = plant(tmp_path, lambda i: exponential(-0.01, noise=0.1, seed=i), metadata={"user": {"lag": lag}})
+    finding = _found(run, "truncation-too-short")
+    assert (finding is not None) == fires
+    if finding is not None:
+        assert finding.evidence["reach"] == 59
+        # A geometric series cut after 60 terms (truth T14: relative bias lambda^K).
+        assert finding.evidence["missing_share"] == pytest.approx(np.exp(-0.01 * 60), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("lyapunov", "largest"),
+    [
+        ([0.1, -0.3], 0.1),
+        (0.2, 0.2),
+        ({"exponents": [-0.5, 0.3], "low": 0.2, "high": 0.4}, 0.3),
+        ({LAYER: [0.05]}, 0.05),
+        ({LAYER: {"exponents": [0.05], "low": 0.01, "high": 0.09}}, 0.05),
+        ({"exponents": [0.3], "low": -0.1, "high": 0.7}, None),
+        ([-0.1], None),
+        ([], None),
+        (["fast"], None),
+        ([float("inf")], None),
+        ({"exponents": None}, None),
+        (True, None),
+    ],
+)
+def test_exponents_of_a_probe_decide(tmp_path, lyapunov, largest):
+    """Chaos is an exponent above 0 with its interval; what is no number is taken as unknown."""
+    finding = _found(_with(tmp_path, _kind("gru", lyapunov=lyapunov)), "chaotic-dynamics")
+    assert (finding.evidence["largest_exponent"] if finding else None) == largest
+    if finding is not None:
+        assert finding.evidence["predictability_time"] == pytest.approx(np.log(2) / largest)
+
+
+@pytest.mark.parametrize(("state", "fires"), [(1.0, True), (1.2, False)], ids=["bounded", "unstable"])
+def test_a_gradient_that_grows_is_chaos_only_over_a_bounded_state(tmp_path, state, fires):
+    """A linear net that runs away has the same gradient."""
+    hidden = np.full(60, 2.0) * state ** np.arange(60)
+    run = _with(tmp_path, _kind("rnn_tanh"), rate=0.15, hidden_norm=hidden)
+    assert (_found(run, "chaotic-dynamics") is not None) == fires
+    assert (_found(run, "hidden-state-growth") is not None) == (not fires)
+
+
+@pytest.mark.parametrize("hidden", [np.arange(1.0, 61.0), np.sqrt(np.arange(1.0, 61.0)), np.ones(60)])
+def test_a_sum_is_no_growth_that_feeds_on_itself(tmp_path, hidden):
+    """A counter, a random walk, a settled state."""
+    assert _found(_with(tmp_path, _kind("rnn_relu"), hidden_norm=hidden), "hidden-state-growth") is None
+
+
+def test_saturation_is_judged_at_the_end(tmp_path):
+    """Units at their flat ends in nine of ten cases, and since when."""
+    run = _with(tmp_path, _kind("rnn_tanh"), saturation=np.full(60, 0.95))
+    finding = _found(run, "saturated-units")
+    assert (finding.evidence["saturated_share"], finding.iteration) == (pytest.approx(0.95), 0)
+    assert _found(_with(tmp_path / "free", _kind("rnn_tanh"), saturation=np.full(60, 0.85)), "saturated-units") is None

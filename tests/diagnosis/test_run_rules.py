@@ -1,0 +1,136 @@
+"""Where rules about updates and clipping draw their lines: planted runs on both sides of them."""
+
+import numpy as np
+import pytest
+
+from gradscope.diagnosis import diagnose
+from gradscope.runs import RunWriter, open_run
+from tests.planted import exponential, flush, plant
+
+
+def _found(run, code):
+    return next((finding for finding in diagnose(run) if finding.code == code), None)
+
+
+def _updated(folder, ratio, *, loss=None, shapes=None, spacing=1):
+    """A run whose weight of norm 2 is updated by these shares of it."""
+    shapes = {"w": [4, 4], "b": [4]} if shapes is None else shapes
+    writer = RunWriter(folder, {"parameters": shapes})
+    for place, one in enumerate(ratio):
+        iteration = place * spacing
+        tables = flush(iteration, exponential(-0.01), logged={"loss": 1.0 if loss is None else float(loss[place])})
+        tables["parameters"] = {
+            "iteration": [iteration, iteration],
+            "parameter": ["w", "b"],
+            "weight_norm": [2.0, 1e-6],
+            "update_norm": [2.0 * float(one), 1.0],
+        }
+        writer.write(tables)
+    return open_run(folder)
+
+
+@pytest.mark.parametrize(("ratio", "fires"), [(0.2, True), (0.03, False)])
+def test_updates_of_a_tenth_are_too_large(tmp_path, ratio, fires):
+    """A bias that starts at 0 has no say: its ratio means nothing."""
+    finding = _found(_updated(tmp_path, np.full(30, ratio)), "update-too-large")
+    assert (finding is not None) == fires
+    if finding is not None:
+        assert (finding.evidence["parameter"], finding.evidence["ratio"]) == ("w", pytest.approx(0.2))
+
+
+def test_weights_that_have_to_grow_first_are_no_fault(tmp_path):
+    """Large steps of the first half alone: weights that start at almost nothing."""
+    ratio = np.concatenate([np.full(14, 5.0), np.full(16, 0.01)])
+    assert _found(_updated(tmp_path, ratio), "update-too-large") is None
+
+
+def test_one_step_that_throws_the_weights_is_found(tmp_path):
+    """Half of the weight at once, a hundred times the usual, at iteration 20."""
+    ratio = np.full(30, 0.005)
+    ratio[20] = 0.5
+    finding = _found(_updated(tmp_path, ratio), "update-too-large")
+    assert finding.iteration == finding.evidence["iteration"] == 20
+    assert "100 times as much" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("ratio", "loss", "spacing", "fires"),
+    [
+        (1e-6, 1.0, 1, True),
+        (1e-5, 1.0, 100, False),
+        (1e-3, 1.0, 1, False),
+        (1e-6, 0.1, 1, False),
+    ],
+    ids=["stuck", "slow but long", "usual", "the loss falls"],
+)
+def test_updates_are_too_small_where_nothing_can_have_moved(tmp_path, ratio, loss, spacing, fires):
+    """Not where many small steps add up, nor where the loss goes down all the same."""
+    course = np.linspace(1.0, loss, 30)
+    finding = _found(_updated(tmp_path, np.full(30, ratio), loss=course, spacing=spacing), "update-too-small")
+    assert (finding is not None) == fires
+
+
+def test_a_converged_training_is_not_stuck(tmp_path):
+    """Updates that have become small moved the weights before."""
+    assert _found(_updated(tmp_path, np.geomspace(1e-2, 1e-9, 60)), "update-too-small") is None
+
+
+def _clipped(folder, norms, *, coefficient=1.0, loss=None, user=None):
+    def log(iteration):
+        return {
+            "loss": 1.0 if loss is None else float(loss[iteration]),
+            "gradient_norm": float(norms[iteration]),
+            "clip_coefficient": coefficient,
+            "clip_cosine": 1.0,
+        }
+
+    metadata = {"user": user or {}}
+    return plant(folder, lambda _: exponential(-0.01), iterations=range(len(norms)), logged=log, metadata=metadata)
+
+
+def _with_spike(size, at=40):
+    norms = np.exp(0.1 * np.random.default_rng(0).normal(size=60))
+    norms[at] = size
+    return norms
+
+
+@pytest.mark.parametrize(("size", "ruined", "severity"), [(50, True, "warning"), (50, False, "info"), (5, True, None)])
+def test_a_spike_that_nothing_stopped(tmp_path, size, ruined, severity):
+    """A warning where the loss went up after it."""
+    loss = np.where(np.arange(60) > 40, 3.0 if ruined else 1.0, 1.0)
+    finding = _found(_clipped(tmp_path, _with_spike(size), loss=loss), "clip-never-on")
+    assert (finding.severity if finding else None) == severity
+    if finding is not None:
+        assert finding.iteration == 40
+        assert 2 < finding.evidence["guard"] < 10
+
+
+def test_where_clipping_fires_it_is_on(tmp_path):
+    """The same spike, clipped."""
+    assert _found(_clipped(tmp_path, _with_spike(50), coefficient=0.5), "clip-never-on") is None
+
+
+def test_a_spike_of_a_gradient_that_has_converged_is_no_spike(tmp_path):
+    """Ten times next to nothing is next to nothing."""
+    norms = np.geomspace(1, 1e-9, 60)
+    norms[50] *= 100
+    assert _found(_clipped(tmp_path, norms), "clip-never-on") is None
+
+
+@pytest.mark.parametrize(
+    ("user", "fires"),
+    [
+        ({"clip_threshold": 100.0}, True),
+        ({"clip_threshold": 2.0}, False),
+        ({"trial": {"clipping": "norm(50.0)"}}, True),
+        ({"trial": {"clipping": "none"}}, False),
+        ({"trial": {"clipping": "norm(1.2.3)"}}, False),
+        ({"clip_threshold": "high"}, False),
+        ({}, False),
+    ],
+)
+def test_a_threshold_that_is_out_of_reach(tmp_path, user, fires):
+    """Ten times the largest gradient, where the run says what the threshold is."""
+    norms = np.exp(0.1 * np.random.default_rng(0).normal(size=60))
+    finding = _found(_clipped(tmp_path, norms, user=user), "clip-never-on")
+    assert (finding.severity if finding else None) == ("info" if fires else None)
