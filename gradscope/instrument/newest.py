@@ -41,7 +41,11 @@ class NewestPasses:
         self._count.clear()
 
     def add(self, made: LayerPass, scale: Tensor | None) -> NumberedPass:
-        """Take note of a layer's newest pass, and number it."""
+        """Take note of a layer's newest pass.
+
+        Returns:
+            The pass with its number.
+        """
         numbered = NumberedPass(made, self._iteration, self._count[made.layer], scale)
         self._count[made.layer] += 1
         self._newest[made.layer] = numbered
