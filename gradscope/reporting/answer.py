@@ -1,11 +1,12 @@
 """The answer of a study in words, each number taken from its tables."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pandas as pd
 
+from gradscope.reporting.learning import learned
 from gradscope.reporting.numbers import counted, half_life, half_life_interval, listed, share
+from gradscope.reporting.statement import Statement, TaskAnswer
 from gradscope.reporting.tables import JUDGED, tone
 
 _BEGAN = {"vanishing": "vanished", "exploding": "exploded", "marginal": "were marginal"}
@@ -15,38 +16,6 @@ _LEDE = {
     "marginal": "still arrives",
     "unclear": "stays unclear",
 }
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One thing that the study found.
-
-    Attributes:
-        kind: the verdict that it is about, or "aside".
-        head: its first words, set apart.
-        text: the rest.
-    lines: a list under it.
-    """
-
-    kind: str
-    head: str
-    text: str
-    lines: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class TaskAnswer:
-    """What the study found on one task.
-
-    Attributes:
-        task: its name.
-        lede: the answer in a sentence or two.
-        statements: what it rests on, verdict by verdict.
-    """
-
-    task: str
-    lede: str
-    statements: tuple[Statement, ...]
 
 
 def reference_clipping(settings: pd.DataFrame) -> str:
@@ -80,8 +49,9 @@ def answers(settings: pd.DataFrame) -> tuple[TaskAnswer, ...]:
 def _answer(task: str, rows: pd.DataFrame, clipping: str) -> TaskAnswer:
     reference = rows[rows["clipping"] == clipping]
     judged = reference[reference["verdict"].isin(JUDGED)]
+    solving, learning = learned(rows)
     if judged.empty:
-        return TaskAnswer(task, "No setting gave a verdict here: see why in the table.", ())
+        return TaskAnswer(task, solving + _unjudged(reference), tuple(one for one in [learning] if one is not None))
     # Marginal is what the fitted rate leaves open; only what was measured says whether the gradient arrives.
     pairs = zip(judged["verdict"], judged["share_at_lag"], strict=True)
     judged = judged.assign(outcome=[tone(kind, left) for kind, left in pairs])
@@ -90,12 +60,24 @@ def _answer(task: str, rows: pd.DataFrame, clipping: str) -> TaskAnswer:
         tell(groups[outcome]) for outcome, tell in _STATEMENTS.items() if outcome in groups
     ]
     statements += [
+        learning,
         _without_verdict(reference[~reference.index.isin(judged.index)]),
         _training(judged),
         _loss(judged),
         _clipping(rows, clipping),
     ]
-    return TaskAnswer(task, _lede(judged, clipping), tuple(found for found in statements if found is not None))
+    return TaskAnswer(
+        task, solving + _lede(judged, clipping), tuple(found for found in statements if found is not None)
+    )
+
+
+def _unjudged(rows: pd.DataFrame) -> str:
+    if len(rows) and (rows["verdict"] == "mixed").all():
+        return (
+            "The loss enters at many times here, so that the gradient at each time is a sum over many lags: "
+            "there is no single lag by which to call it vanishing or exploding."
+        )
+    return "No setting gave a verdict here: see why in the table."
 
 
 def _lede(judged: pd.DataFrame, clipping: str) -> str:

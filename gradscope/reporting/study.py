@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradscope.reporting.answer import answers, by_task, reference_clipping
+from gradscope.reporting.claims import claims
 from gradscope.reporting.facts import facts
+from gradscope.reporting.figures.exhibits import exhibit_plate, score_plate
 from gradscope.reporting.figures.heatmap import heatmap_plate
 from gradscope.reporting.figures.lags import Frame, ceiling, lag_plate
 from gradscope.reporting.figures.losses import loss_plate
 from gradscope.reporting.glossary import GLOSSARY
+from gradscope.reporting.learning import name, scored, shown
 from gradscope.reporting.numbers import counted
 from gradscope.reporting.page import check_target, render, write_page
 from gradscope.reporting.svg import SvgInliner
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gradscope.reporting.panel import Plate
+    from gradscope.reporting.statement import TaskAnswer
     from gradscope.study.comparison import Comparison
 
 _SECTIONS = (
@@ -29,12 +33,14 @@ _SECTIONS = (
     ("lags", "Lag"),
     ("times", "Training"),
     ("loss", "Loss"),
+    ("shown", "What it can do"),
     ("clipping", "Clipping"),
     ("failed", "Failed trials"),
     ("words", "Words"),
     ("made", "How it was made"),
 )
 _ROLES = {"cell": "panel", "initialisation": "series"}
+_SETTING = ("task", "cell", "initialisation", "clipping")
 _HEAT_NOTE = (
     "One trial stands for each cell: its default initialisation where that was tried, its first seed, unclipped."
 )
@@ -62,14 +68,18 @@ def _document(comparison: "Comparison") -> str:
     settings = comparison.settings
     clipping = reference_clipping(settings)
     inliner = SvgInliner()
+    published, held = claims(comparison.expectations)
     return render(
         "study.html",
         title=comparison.spec.title,
         question=comparison.spec.question,
-        sections=_SECTIONS,
+        sections=_sections(comparison),
+        published=published,
+        claims=held,
         tasks=[str(task) for task in settings["task"].unique()],
         remarks=_remarks(comparison),
-        answers=answers(settings),
+        answers=[_with_learning(answer, comparison) for answer in answers(settings)],
+        shown=list(_shown_plates(comparison, inliner)),
         glances={glance.task: glance for glance in glances(settings[settings["clipping"] == clipping])},
         verdicts=verdict_table(settings),
         lags=list(_lag_plates(comparison, clipping, inliner)),
@@ -82,11 +92,44 @@ def _document(comparison: "Comparison") -> str:
     )
 
 
+def _sections(comparison: "Comparison") -> tuple[tuple[str, str], ...]:
+    """Return the sections that have something to say."""
+    empty = {"shown"} if comparison.exhibits.empty and comparison.scores.empty else set()
+    return tuple(section for section in _SECTIONS if section[0] not in empty)
+
+
+def _with_learning(answer: "TaskAnswer", comparison: "Comparison") -> "TaskAnswer":
+    """Return the answer with what its networks showed and how they were scored."""
+    settings, scores, exhibits = (
+        _of_task(table, answer.task) for table in (comparison.settings, comparison.scores, comparison.exhibits)
+    )
+    more = [*shown(settings, exhibits), scored(settings, scores)]
+    return replace(answer, statements=(*(one for one in more if one is not None), *answer.statements))
+
+
+def _of_task(table: "pd.DataFrame", task: str) -> "pd.DataFrame":
+    return table[table["task"] == task] if len(table) else table
+
+
+def _shown_plates(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Plate"]:
+    settings = comparison.settings
+    names = {tuple(row[list(_SETTING)]): name(row, settings) for _, row in settings.iterrows()}
+    for task, rows in _tasks(comparison.scores) if len(comparison.scores) else ():
+        what = next((str(one) for one in _of_task(settings, task)["score_name"] if one), "score")
+        yield score_plate(rows.rename(columns=_ROLES), what, _initialisations(comparison), task, inliner)
+    for task, rows in _tasks(comparison.exhibits) if len(comparison.exhibits) else ():
+        panels = [names[key] for key in rows[list(_SETTING)].itertuples(index=False, name=None)]
+        for title, part in rows.assign(panel=panels).groupby("name", sort=False):
+            yield exhibit_plate(part, f"{task}: {title}", task, inliner)
+
+
 def _remarks(comparison: "Comparison") -> list[str]:
     """Return what a reader has to know before trusting the answer."""
     remarks = []
     if comparison.provenance.get("mode") == "quick":
         remarks.append("This was a quick run: fewer iterations and seeds than the study asks for by itself.")
+    if comparison.provenance.get("only"):
+        remarks.append(f"This run trained a part of the study's grid: {comparison.provenance['only']}.")
     status = comparison.trials["status"]
     endings = (
         ("diverged", "diverged, and count in the verdicts with what was recorded until then"),

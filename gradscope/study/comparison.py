@@ -1,7 +1,7 @@
 """The result of a study: every table that its report draws, made from run folders alone."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +9,17 @@ import pandas as pd
 
 from gradscope.errors import RunError
 from gradscope.study.evidence import PHASES, Evidence, read_evidence
+from gradscope.study.expectation import held_against
 from gradscope.study.judgement import SETTING, setting_of, setting_rows, trial_row
-from gradscope.study.series import clipping_rows, heat_rows, lag_rows, loss_rows, representatives
+from gradscope.study.series import (
+    clipping_rows,
+    exhibit_rows,
+    heat_rows,
+    lag_rows,
+    loss_rows,
+    representatives,
+    score_rows,
+)
 
 if TYPE_CHECKING:
     from gradscope.study.spec import StudySpec
@@ -32,6 +41,9 @@ class Comparison:
         losses: loss for each trial and iteration.
         clipping: what clipping did in each trial.
         provenance: how it was made: command, versions, seeds, machine, seconds, trials reused.
+        scores: what a task measured on data held out, for each trial and iteration with such a score.
+        exhibits: what a task showed of the network: a row a point, the truth and the answer.
+        expectations: published claims, and whether they were reproduced.
     """
 
     spec: "StudySpec"
@@ -42,6 +54,9 @@ class Comparison:
     losses: pd.DataFrame
     clipping: pd.DataFrame
     provenance: Mapping[str, object]
+    scores: pd.DataFrame = field(default_factory=pd.DataFrame)
+    exhibits: pd.DataFrame = field(default_factory=pd.DataFrame)
+    expectations: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def compare(spec: "StudySpec", trial_folders: Sequence[Path], provenance: Mapping[str, object]) -> Comparison:
@@ -64,15 +79,19 @@ def compare(spec: "StudySpec", trial_folders: Sequence[Path], provenance: Mappin
         looked = Path(trial_folders[0]).parent if trial_folders else "no folder"
         raise RunError(f"There is no trial to compare: expected run folders with an outcome.json, looked in {looked}.")
     trials = [trial_row(one) for one in evidence]
+    table = pd.DataFrame(trials)
     comparison = Comparison(
         spec=spec,
-        trials=pd.DataFrame(trials),
+        trials=table,
         settings=pd.DataFrame(list(setting_rows(evidence, trials))),
         lags=_table([lag_rows(one, phase) for one in evidence for phase in PHASES], _LAGS),
         heat=_table([heat_rows(one) for one in representatives(evidence)], _HEAT),
         losses=_table([loss_rows(one) for one in evidence], _LOSSES),
         clipping=pd.DataFrame([row for one in evidence for row in clipping_rows(one)], columns=list(_CLIPPING)),
         provenance=provenance,
+        scores=_table([score_rows(one) for one in evidence], _SCORES),
+        exhibits=_table([exhibit_rows(one) for one in evidence], _EXHIBITS),
+        expectations=held_against(getattr(spec, "expect", ()), table),
     )
     _save(comparison.trials, evidence[0].folder.parent / TABLE)
     return comparison
@@ -82,6 +101,8 @@ _TRIAL = (*SETTING, "seed")
 _LAGS = (*_TRIAL, "phase", "lag", "norm", "share", "zero_share")
 _HEAT = (*_TRIAL, "iteration", "time", "total_gradient_norm")
 _LOSSES = (*_TRIAL, "iteration", "loss")
+_SCORES = (*_TRIAL, "iteration", "score")
+_EXHIBITS = (*_TRIAL, "iterations", "name", "x", "truth", "answer")
 _CLIPPED = ("clipped_share", "coefficient_median", "coefficient_q10", "coefficient_q90")
 _CLIPPING = (*_TRIAL, *_CLIPPED, "cosine_median", "norm_median", "norm_q90")
 

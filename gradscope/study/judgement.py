@@ -49,6 +49,9 @@ def trial_row(evidence: Evidence) -> Row:
         **_losses(evidence),
         "baseline": _number(outcome.baseline),
         "baseline_meaning": outcome.baseline_meaning,
+        "solved_below": _number(outcome.solved) * _number(outcome.baseline),
+        "score": _last_score(evidence),
+        "score_name": outcome.score_name,
         "iterations": outcome.iterations,
         "seconds": outcome.seconds,
         "lag": _number(outcome.lag),
@@ -85,6 +88,10 @@ def setting_rows(evidence: Sequence[Evidence], trials: Sequence[Row]) -> Iterato
             "baseline_meaning": next((row["baseline_meaning"] for row in rows if row["baseline_meaning"]), ""),
             **_judged(decays, lag, max((one.loss_times for one in used), default=1)),
             **_loss_over_seeds([row for row in rows if row["status"] != "failed"]),
+            "solved_below": _first_number(rows, "solved_below"),
+            "solved": sum(row["loss_final"] < row["solved_below"] for row in rows if row["status"] != "failed"),
+            "score": _mean(rows, "score"),
+            "score_name": next((row["score_name"] for row in rows if row["score_name"]), ""),
             "clipped_share": _mean(rows, "clipped_share"),
         }
 
@@ -153,6 +160,14 @@ def _losses(evidence: Evidence) -> Row:
     final = losses.iloc[-max(1, round(len(losses) * FINAL)) :].mean()
     diverged = evidence.outcome.status == "diverged"
     return {"loss_first": float(losses.iloc[0]), "loss_final": math.inf if diverged else float(final)}
+
+
+def _last_score(evidence: Evidence) -> float:
+    """Return the newest score that was logged, NaN if none was."""
+    if evidence.run is None or "score" not in evidence.run.iterations:
+        return math.nan
+    scores = evidence.run.iterations["score"].dropna()
+    return float(scores.iloc[-1]) if len(scores) else math.nan
 
 
 def _loss_over_seeds(rows: Sequence[Row]) -> Row:

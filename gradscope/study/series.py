@@ -64,6 +64,41 @@ def loss_rows(evidence: Evidence) -> pd.DataFrame:
     return rows.assign(**_names(evidence))[[*_names(evidence), "iteration", "loss"]]
 
 
+def score_rows(evidence: Evidence) -> pd.DataFrame:
+    """Return a trial's rows of `Comparison.scores`.
+
+    Args:
+        evidence: what the trial left.
+
+    Returns:
+        A row for each iteration with a score.
+    """
+    if evidence.run is None or "score" not in evidence.run.iterations:
+        return pd.DataFrame()
+    rows = evidence.run.iterations[["iteration", "score"]].dropna()
+    return rows.assign(**_names(evidence))[[*_names(evidence), "iteration", "score"]]
+
+
+def exhibit_rows(evidence: Evidence) -> pd.DataFrame:
+    """Return a trial's rows of `Comparison.exhibits`.
+
+    Args:
+        evidence: what the trial left.
+
+    Returns:
+        A row for each point of what its task showed.
+    """
+    shown = [
+        pd.DataFrame(
+            _names(evidence)
+            | {"iterations": one["iterations"], "name": one["name"]}
+            | {key: np.array(one[key], dtype=float) for key in ("x", "truth", "answer")}
+        )
+        for one in evidence.outcome.exhibits
+    ]
+    return pd.concat(shown, ignore_index=True) if shown else pd.DataFrame()
+
+
 def clipping_rows(evidence: Evidence) -> Iterator[dict[str, Any]]:
     """Give a trial's row of `Comparison.clipping`.
 

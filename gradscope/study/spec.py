@@ -13,6 +13,7 @@ Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Words = Annotated[str, Field(min_length=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Group = dict[Literal["task", "cell", "initialisation", "clipping"], Words]
 Optimizer = Literal["adam", "sgd", "rmsprop"]
 
 
@@ -83,6 +84,29 @@ def _with_gates() -> list[str]:
     return [name for name, entry in CELL_TABLE.items() if entry.gated]
 
 
+class Expectation(_Part):
+    """What was published about some of the settings, to be held against what is measured.
+
+    Either `better` and `worse` name two groups of settings and `measure` what is compared; or `solves` or `fails` names
+    one. A group is a table of task, cell, initialisation or clipping; what it leaves out may be anything.
+    """
+
+    claim: Words
+    source: Words
+    better: Group = {}
+    worse: Group = {}
+    measure: Literal["loss", "share", "half-life"] = "loss"
+    solves: Group = {}
+    fails: Group = {}
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> "Expectation":
+        given = [name for name in ("better", "worse", "solves", "fails") if getattr(self, name)]
+        if given not in (["better", "worse"], ["solves"], ["fails"]):
+            raise ValueError(f"expected better and worse, or solves, or fails, got {' and '.join(given) or 'none'}")
+        return self
+
+
 class StudySpec(_Part):
     """A study: its question, its settings and its grid.
 
@@ -100,6 +124,7 @@ class StudySpec(_Part):
     training: Training
     watch: Watch = Watch()
     grid: Annotated[list[Block], Field(min_length=1)]
+    expect: list[Expectation] = []
     quick: dict[str, Any] = {}
     full: dict[str, Any] = {}
     _folder: str = PrivateAttr(default="")

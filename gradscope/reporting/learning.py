@@ -1,0 +1,119 @@
+"""What was learned, in words: which settings solve a task, how well they do on data held out, what they showed."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from gradscope.reporting.numbers import counted, listed, number
+from gradscope.reporting.statement import Statement
+
+_MOST_LINES = 8
+
+
+def learned(rows: pd.DataFrame) -> tuple[str, Statement | None]:
+    """Say which settings solve a task, and which comes closest.
+
+    Args:
+        rows: of `Comparison.settings`, one task.
+
+    Returns:
+        A sentence for the lede, empty where there is nothing to say; and the statement with the losses.
+    """
+    if "solved_below" not in rows:
+        return "", None
+    known = rows[rows["loss_final_mean"].notna() & (rows["seeds"] > 0)].sort_values("loss_final_mean")
+    if known.empty:
+        return "", None
+    below = known["solved_below"].max()
+    best = known.iloc[0]
+    closest = f"The lowest loss, {number(best['loss_final_mean'])}, is that of {name(best, rows)}"
+    lines = tuple(_loss_line(row, rows) for _, row in known.head(_MOST_LINES).iterrows())
+    more = f" The first {_MOST_LINES} of {len(known)}, by mean loss:" if len(known) > _MOST_LINES else " By mean loss:"
+    if not np.isfinite(below):
+        return "", Statement("aside", "Learning", f"{closest}.{more}", lines)
+    every = known[known["solved"] == known["trials"]]
+    solving = f"{len(every)} of {counted(len(known), 'setting')} {'solves' if len(every) == 1 else 'solve'} it"
+    lede = f"{solving} with every seed (loss below {number(below)}). "
+    return lede, Statement(
+        "aside", "Learning", f"{closest}; below {number(below)} the task counts as solved.{more}", lines
+    )
+
+
+def scored(rows: pd.DataFrame, scores: pd.DataFrame) -> Statement | None:
+    """Say how good each setting is on data held out, at first and at last.
+
+    Args:
+        rows: of `Comparison.settings`, one task.
+        scores: of `Comparison.scores`, the same task.
+
+    Returns:
+        None where nothing was scored.
+    """
+    if scores.empty:
+        return None
+    what = str(next((one for one in rows["score_name"] if one), "score"))
+    lines = []
+    for _, row in rows.sort_values("score", ascending=False).iterrows():
+        own = _of(scores, row)
+        if len(own):
+            course = own.groupby("iteration")["score"].mean()
+            seeds = own[own["iteration"] == course.index[-1]]["score"]
+            lines.append(
+                f"{name(row, rows)}: {_percent(course.iloc[0])} after the first pass, {_percent(course.iloc[-1])} "
+                f"after {counted(len(course), 'pass', 'passes')} ({_percent(seeds.min())} to {_percent(seeds.max())})"
+            )
+    return Statement("aside", what[:1].upper() + what[1:], "on data that was never trained on:", tuple(lines))
+
+
+def shown(rows: pd.DataFrame, exhibits: pd.DataFrame) -> Iterator[Statement]:
+    """Say how far what the network showed lies from the truth.
+
+    Args:
+        rows: of `Comparison.settings`, one task.
+        exhibits: of `Comparison.exhibits`, the same task.
+
+    Yields:
+        A statement for each kind of exhibit.
+    """
+    for what, table in exhibits.groupby("name", sort=False) if len(exhibits) else ():
+        lines = []
+        for _, row in rows.iterrows():
+            own = _of(table, row)
+            errors = {str(at): _errors(part) for at, part in own.groupby("iterations")}
+            words = [f"{number(float(np.median(found)), 2)} after {at}" for at, found in errors.items() if len(found)]
+            if words:
+                lines.append(f"{name(row, rows)}: {listed(words)} iterations")
+        deviation = float(np.nanstd(table["truth"].to_numpy(float)))
+        text = f"{what}: error (root of the mean square; always answering the mean has {number(deviation, 2)}):"
+        yield Statement("aside", "Shown", text, tuple(lines))
+
+
+def name(row: pd.Series, rows: pd.DataFrame) -> str:
+    """Return a setting's name, with its clipping where settings differ in it."""
+    clipping = f", {row['clipping']}" if len(set(rows["clipping"])) > 1 else ""
+    return f"{row['cell']} {row['initialisation']}{clipping}"
+
+
+def _loss_line(row: pd.Series, rows: pd.DataFrame) -> str:
+    spread = f" ({number(row['loss_final_low'])} to {number(row['loss_final_high'])})" if row["seeds"] > 1 else ""
+    solved = (
+        f", solved with {row['solved']:.0f} of {row['trials']:.0f} seeds" if np.isfinite(row["solved_below"]) else ""
+    )
+    return f"{name(row, rows)}: {number(row['loss_final_mean'])}{spread}{solved}"
+
+
+def _of(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
+    keys = ("cell", "initialisation", "clipping")
+    return table[np.logical_and.reduce([table[key] == row[key] for key in keys])]
+
+
+def _errors(part: pd.DataFrame) -> list[float]:
+    """Return each seed's error over the points that were answered and have a truth."""
+    both = part[part["answer"].notna() & part["truth"].notna()]
+    squares = (both["answer"] - both["truth"]) ** 2
+    return [float(np.sqrt(found)) for found in squares.groupby(both["seed"]).mean()]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}\u202f%"
