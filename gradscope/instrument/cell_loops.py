@@ -13,6 +13,7 @@ of its own; under `retain_graph=True` the sequence goes on, and each backward pa
 
 import inspect
 import weakref
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ from gradscope.instrument.source import Listener, Unrecordable
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
+_RECENT = 8
+"""So many sequences of a cell can be interleaved and cut off at the same time."""
 _FORM = "what works is a Tensor (batch, hidden) or a tuple of Tensors, taken and returned in the same form"
 
 
@@ -55,7 +58,9 @@ class CellLoopSource:
         self._marks: Marks[LoopSequence] = Marks()
         self._handle: RemovableHandle | None = None
         self._listener: Listener | None = None
-        self._sequences: dict[int, weakref.ref[LoopSequence]] = {}
+        self._by_pointer: dict[int, weakref.ref[LoopSequence]] = {}
+        # Those of a cut-off window would die with its graph, though the loop goes on.
+        self._recent: deque[LoopSequence] = deque(maxlen=_RECENT)
 
     def describe(self) -> Mapping[str, Mapping[str, object]]:
         """Return what a reader of the run needs to know of the cell."""
@@ -72,7 +77,8 @@ class CellLoopSource:
         if self._handle is not None:
             self._handle.remove()
         self._handle = self._listener = None
-        self._sequences.clear()
+        self._by_pointer.clear()
+        self._recent.clear()
         self._cell.detach()
 
     def _after_forward(
@@ -109,10 +115,12 @@ class CellLoopSource:
         if sequence is None:
             sequence = LoopSequence(self._cell, listener, is_tuple=not isinstance(output, Tensor))
             listener.called(sequence)
+        if sequence not in self._recent:
+            self._recent.append(sequence)
         sequence.append(self._marks, inputs, handed, links, state)
         reference = weakref.ref(sequence)
         for part in state:
-            self._sequences[part.data_ptr()] = reference
+            self._by_pointer[part.data_ptr()] = reference
 
     def _continued(self, handed: tuple[Tensor, ...]) -> tuple[LoopSequence | None, tuple[Link, ...]]:
         descents = [self._marks.descent(part) for part in handed]
@@ -132,7 +140,7 @@ class CellLoopSource:
 
     def _by_memory(self, handed: tuple[Tensor, ...]) -> LoopSequence | None:
         for part in handed:
-            reference = self._sequences.get(part.data_ptr())
+            reference = self._by_pointer.get(part.data_ptr())
             sequence = None if reference is None else reference()
             if sequence is not None and sequence.ends_in(part):
                 return sequence
