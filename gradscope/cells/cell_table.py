@@ -49,6 +49,37 @@ CELL_TABLE = {
         gated=True,
     ),
     "gru": CellEntry("gradscope.cells.stock:gru", "nn.GRU", "Cho et al. 2014, arXiv:1406.1078", stock=True, gated=True),
+    "rnn_relu_both_ways": CellEntry(
+        "gradscope.cells.stock:rnn_relu_both_ways",
+        "nn.RNN with relu, reading in both directions",
+        "Schuster & Paliwal 1997, Bidirectional recurrent neural networks",
+        stock=True,
+    ),
+    "residual_rnn": CellEntry(
+        "gradscope.cells.residual_rnn:ResidualRNNCell",
+        "a tanh recurrence with a way around it, both weighted",
+        "Kusupati et al. 2018, arXiv:1901.02358 (FastRNN)",
+    ),
+    "min_gru": CellEntry(
+        "gradscope.cells.min_gru:MinGRUCell",
+        "a GRU whose gates look at the input alone",
+        "Feng et al. 2024, arXiv:2410.01201",
+    ),
+    "janet": CellEntry(
+        "gradscope.cells.janet:JANETCell",
+        "an LSTM with nothing but its forget gate",
+        "van der Westhuizen & Lasenby 2018, arXiv:1804.04849",
+    ),
+    "lru": CellEntry(
+        "gradscope.cells.lru:LRUCell",
+        "a linear recurrence with a complex diagonal",
+        "Orvieto et al. 2023, arXiv:2303.06349",
+    ),
+    "exp_rnn": CellEntry(
+        "gradscope.cells.exp_rnn:ExpRNNCell",
+        "a recurrence whose matrix stays orthogonal",
+        "Lezcano-Casado & Martinez-Rubio 2019, arXiv:1901.08428",
+    ),
 }
 """Name -> what it is."""
 

@@ -13,6 +13,11 @@ def rnn_relu(input_size: int, hidden_size: int) -> nn.RNN:
     return nn.RNN(input_size, hidden_size, nonlinearity="relu")
 
 
+def rnn_relu_both_ways(input_size: int, hidden_size: int) -> nn.RNN:
+    """Return nn.RNN with relu that reads in both directions; its outputs are twice as wide."""
+    return nn.RNN(input_size, hidden_size, nonlinearity="relu", bidirectional=True)
+
+
 def lstm(input_size: int, hidden_size: int) -> nn.LSTM:
     """Return nn.LSTM."""
     return nn.LSTM(input_size, hidden_size)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from gradscope.cells.cell_table import CELL_TABLE
 from gradscope.cells.initialisation_table import INITIALISATION_TABLE
 from gradscope.cells.initialisations import initialise
-from gradscope.cells.loop import CellLoop
+from gradscope.cells.loop import CellLoop, step_by_forward
+from gradscope.cells.step_functions import register_cell, step_function_of
 from gradscope.errors import UsageError
 from gradscope.study.choice import parse_choice
 from gradscope.study.dotted import is_dotted, resolve
@@ -65,7 +66,18 @@ def _recurrent(cell: str, input_size: int, hidden: int) -> nn.Module:
     made = resolve(cell if is_dotted(cell) else CELL_TABLE[cell].make)(input_size, hidden)
     if not isinstance(made, nn.Module):
         raise UsageError(f"the cell {cell} made a {type(made).__name__}: expected a torch.nn.Module")
-    return CellLoop(made, hidden) if _takes_one_time(made) else made
+    if not _takes_one_time(made):
+        return made
+    _teach(made)
+    return CellLoop(made, hidden)
+
+
+def _teach(cell: nn.Module) -> None:
+    """Let gradscope watch a cell that nobody has taught it: its own forward is its step."""
+    try:
+        step_function_of(cell)
+    except UsageError:
+        register_cell(type(cell), step_by_forward)
 
 
 def _takes_one_time(module: nn.Module) -> bool:
