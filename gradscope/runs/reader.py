@@ -39,10 +39,11 @@ class Run:
 
     @cached_property
     def layers(self) -> list[str]:
-        """The recurrent layers, in the order of the model."""
+        """The recurrent layers, in the order of the model; after them what was tapped, by name."""
         named = self.metadata.get("layers")
         known = [str(name) for name in named] if isinstance(named, dict) else []
-        return known or sorted(str(name) for name in self._read("timesteps")["layer"].dropna().unique())
+        keys = data_frame(read_parts(self._snapshot.parts["timesteps"], "timesteps", ORDER["timesteps"]), "timesteps")
+        return known + sorted({str(name) for name in keys["layer"].dropna().unique()}.difference(known))
 
     @cached_property
     def iterations(self) -> pd.DataFrame:
@@ -116,7 +117,8 @@ class Run:
 
     def _table(self, table: str) -> pd.DataFrame:
         frame = self._read(table)
-        place = {name: str(index).zfill(6) for index, name in enumerate(self.layers)}
+        layers = self.layers if "layer" in ORDER[table] else []
+        place = {name: str(index).zfill(6) for index, name in enumerate(layers)}
 
         def key(column: "pd.Series[Any]") -> "pd.Series[Any]":
             # Layers sort as they stand in the model: by name, l10 would come before l2.
