@@ -24,6 +24,9 @@ def pull_back(
 ) -> Float[Tensor, "rows batch state"]:
     """Return J_t^T a for each of many gradients a that arrive at z_t."""
     pull = torch.func.vjp(lambda z: step(x, z), before)[1]
+    if len(covectors) == 1:  # mapping over one costs more than the derivative itself
+        single: Tensor = pull(covectors[0])[0]
+        return single[None]
     back: Tensor = torch.func.vmap(lambda covector: pull(covector)[0])(covectors)
     return back
 

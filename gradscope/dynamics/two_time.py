@@ -14,6 +14,7 @@ from gradscope.cells.step_functions import State
 from gradscope.dynamics.direct import Loss, direct_gradient
 from gradscope.dynamics.full_state import StateForm, Step, flat_step
 from gradscope.dynamics.linearised import pull_back
+from gradscope.dynamics.sizes import norm_per_sequence
 from gradscope.dynamics.trajectory import roll_out
 
 
@@ -65,7 +66,7 @@ def two_time_gradient(step: Step, inputs: Float[Tensor, "time batch ..."], state
         if entering[k]:
             travelling = torch.cat([travelling, direct[k : k + 1]])
             sources = torch.cat([sources, sources.new_tensor([k])])
-        norms[sources, k] = torch.linalg.vector_norm(travelling, dim=-1)
+        norms[sources, k] = norm_per_sequence(travelling)
         total[k] = travelling.sum(0)
     return TwoTimeGradient(norms, total, entering)
 
@@ -91,5 +92,4 @@ def cancellation_index(two_time: TwoTimeGradient) -> Float[Tensor, "time batch"]
     NaN where nothing arrives at all.
     """
     sizes = two_time.norms.sum(0)
-    size: Tensor = torch.linalg.vector_norm(two_time.total, dim=-1)
-    return size / sizes
+    return norm_per_sequence(two_time.total) / sizes

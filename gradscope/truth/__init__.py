@@ -1,0 +1,1 @@
+"""Cases whose answer is known: closed forms and published numbers, compared with what gradscope computes."""

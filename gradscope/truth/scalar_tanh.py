@@ -1,0 +1,44 @@
+"""T2: the map x -> tanh(g x)."""
+
+import torch
+from torch import Tensor
+
+from gradscope.cells.step_functions import State
+from gradscope.dynamics import lyapunov_exponents
+from gradscope.truth.case import Check, Curve, Outcome, Picture, TruthCase
+from gradscope.truth.free_running import no_input
+
+_KNOWN = {0.5: -0.693147, 0.9: -0.105361, 1.1: -0.196312, 1.5: -0.930610, 2.0: -1.793529, 3.0: -3.489608}
+
+
+def _run() -> Outcome:
+    gains = torch.linspace(0.3, 3.2, 59, dtype=torch.float64)
+    got = dict(zip(gains.tolist(), _exponents(gains), strict=True))
+    known = _exponents(torch.tensor(list(_KNOWN), dtype=torch.float64))
+    checks = [
+        Check(f"exponent at g = {gain:g}", expected, value, 1e-6)
+        for (gain, expected), value in zip(_KNOWN.items(), known, strict=True)
+    ]
+    curve = Curve("x -> tanh(g x)", list(got), list(got.values()))
+    points = Curve("known values", list(_KNOWN), known, list(_KNOWN.values()))
+    return Outcome(tuple(checks), Picture("gain g", "Lyapunov exponent [nats per time]", (curve, points)))
+
+
+def _exponents(gains: Tensor) -> list[float]:
+    def step(_: Tensor, state: State) -> State:
+        assert isinstance(state, Tensor)
+        return torch.tanh(gains[:, None] * state)
+
+    start = torch.ones(len(gains), 1, dtype=torch.float64)
+    result = lyapunov_exponents(step, no_input(2100, len(gains)), start, burn_in=2000)
+    return [float(value) for value in result.per_sequence[:, 0]]
+
+
+CASE = TruthCase(
+    "T2",
+    "One tanh unit",
+    "At the fixed point x* = tanh(g x*) the exponent is log g(1 - x*^2). It is negative on both sides of g = 1: a "
+    "recurrent weight above 1 does not make a saturating unit explode.",
+    "Fixed point of the map, solved to 12 digits.",
+    _run,
+)
