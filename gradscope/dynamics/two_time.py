@@ -42,6 +42,16 @@ def two_time_gradient(step: Step, inputs: Float[Tensor, "time batch ..."], state
     The arithmetic is that of a sweep for each loss time, T^2 / 2 vector-Jacobian products for a loss at all T times;
     what is saved is T^2 / 2 - T calls of the step and its derivative, which do not depend on s.
 
+    Against T backward passes of autograd through torch's own cell, one CPU thread, float32, a GRU of H units, N sequences
+    (measure again with `python -m tests.dynamics.two_time_cost` in a checkout):
+
+    | size | one sweep | T passes |
+    | --- | ---: | ---: |
+    | T50 N8 H32 | 0.032 s | 0.070 s, x2.2 |
+    | T100 N16 H64 | 0.114 s | 0.320 s, x2.8 |
+    | T200 N16 H64 | 0.367 s | 1.491 s, x4.1 |
+    | T100 N16 H256 | 0.601 s | 0.888 s, x1.5 |
+
     Args:
         step: one time: a function (input, state) -> state, a cell, or a one-layer module.
         inputs: of all times.
