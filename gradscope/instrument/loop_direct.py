@@ -38,13 +38,14 @@ def direct_gradient(
     """
     if len(total) == 1:
         return total.clone()
-    cut, unknown = (_where(links, link, total.device) for link in (Link.CUT, Link.CHANGED))
-    unknown = unknown | (_where(links, Link.MOVED, total.device) & ~unmoved)
-    recurrent = recurrent.masked_fill(unknown[:, None, None], torch.nan).masked_fill(cut[:, None, None], 0)
+    if any(link is not Link.INTACT for link in links):
+        cut, changed, moved = (_where(links, link, total.device) for link in (Link.CUT, Link.CHANGED, Link.MOVED))
+        unknown = changed | (moved & ~unmoved)
+        recurrent = recurrent.masked_fill(unknown[:, None, None], torch.nan).masked_fill(cut[:, None, None], 0)
     difference = total[:-1] - recurrent
     size = vector_norm(total[:-1]) + vector_norm(recurrent)
     noise = vector_norm(difference) <= size * (_ROUNDING * rounding)
-    return torch.cat((difference.masked_fill(noise.unsqueeze(2), 0), total[-1:]))
+    return torch.cat((difference.masked_fill_(noise.unsqueeze(2), 0), total[-1:]))
 
 
 def _where(links: Sequence[Link], link: Link, device: torch.device) -> Bool[Tensor, " time_but_last"]:

@@ -159,9 +159,10 @@ class LoopSequence:
             self._hook(partial(self._receive, position, len(self._calls), state.output_nr), state)
         marks.leave(self, len(self._calls), states)
         self._note_shapes(kept)
-        if before is not None:
+        used = [*kept, inputs] if isinstance(inputs, Tensor) else [*kept]
+        if before is not None and (not self._calls or before is not self._calls[-1].states):
             self._note_shapes(before)
-        used = [*kept, *(before or ()), *([inputs] if isinstance(inputs, Tensor) else ())]
+            used += before
         self._versions += [(tensor, tensor._version) for tensor in used if not tensor.is_inference()]
         self._calls.append(CellCall(inputs, before, links, kept, self._cell.context()))
 

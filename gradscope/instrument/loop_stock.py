@@ -102,9 +102,7 @@ class StockCell:
     def context(self) -> UsedWeights:
         """Return the weights that the newest call used; the same object as long as they are the same."""
         weights = [weight for name in _WEIGHTS if (weight := self._read(name)) is not None]
-        same = len(weights) == len(self._seen) and all(
-            seen() is weight for seen, weight in zip(self._seen, weights, strict=True)
-        )
+        same = len(weights) == len(self._seen) and all(map(_refers_to, self._seen, weights))
         if self._used is None or not same or not self._used.unchanged():
             tensors = tuple(weight.detach() for weight in weights)
             self._used = UsedWeights(tensors, tuple(tensor._version for tensor in tensors))
@@ -156,6 +154,10 @@ class StockCell:
             weight_norm=times.weight_norm,
             saturation=times.saturation,
         )
+
+
+def _refers_to(reference: weakref.ref[Tensor], tensor: Tensor) -> bool:
+    return reference() is tensor
 
 
 def _runs(contexts: Sequence[UsedWeights]) -> Iterator[tuple[slice, UsedWeights]]:
