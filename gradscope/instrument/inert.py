@@ -1,7 +1,10 @@
 """Hooks that do not travel: a copy or a pickle of a watched model records nothing."""
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _do_nothing(*_args: object, **_kwargs: object) -> None:
@@ -11,8 +14,9 @@ def _do_nothing(*_args: object, **_kwargs: object) -> None:
 class InertWhenCopied:
     """A hook that turns into one that does nothing when its model is deep-copied or saved."""
 
-    def __init__(self, hook: Callable[..., None]) -> None:
-        self._hook = hook
+    def __init__(self, hook: Callable[..., None], *, in_forward: bool = True) -> None:
+        # Only forward passes are compiled, and an optimiser's hooks count the frames above them.
+        self._hook = outside_compilation(hook) if in_forward else hook
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - whatever PyTorch hands over
         """Call the hook."""
@@ -23,6 +27,13 @@ class InertWhenCopied:
 
     def __reduce__(self) -> tuple[Callable[[], Callable[..., None]], tuple[()]]:
         return _inert, ()
+
+
+def outside_compilation(function: F) -> F:
+    """Return `function` as torch.compile must leave it alone, which would trace what a hook does."""
+    # Only where it is in use: importing it costs a second.
+    compiler = sys.modules.get("torch._dynamo")
+    return function if compiler is None else cast("F", compiler.disable(function))
 
 
 def _inert() -> Callable[..., None]:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from gradscope.instrument.inert import outside_compilation
+
 KERNELS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
@@ -154,10 +156,14 @@ class Interception(TorchFunctionMode):
         """
         if getattr(func, "__name__", "") not in KERNELS:
             return func(*args, **(kwargs or {}))
+        return outside_compilation(self._intercept)(func, args, kwargs or {})
+
+    def _intercept(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
         arguments = None if kwargs else read_arguments(func, args)
         if arguments is None:
             self._unknown()
-            return func(*args, **(kwargs or {}))
+            output, *final = func(*args, **kwargs)
+            return output, *final
         self.running = True
         try:
             output, final = self._call(arguments)

@@ -1,7 +1,7 @@
 """Gradients of the parameters: before clipping, as the optimiser got them, and what the update did."""
 
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -37,7 +37,7 @@ class ParameterWatch:
         self._parameters = {name: p for name, p in parameters.items() if p.requires_grad and p.numel()}
         self._before: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
-        self._given: _Given | None = None
+        self._given: list[_Given] = []
 
         # Weakly: Python's collector does not see through a parameter's hooks, and a recorder that they held would
         # outlive a model that nobody holds any more.
@@ -66,41 +66,54 @@ class ParameterWatch:
             for gradient in self._before.values():
                 gradient.div_(scale.to(gradient.device))
 
-    def before_update(self, *, gradients_are_final: bool) -> None:
-        """Copy the weights and, unless a closure will compute them anew, measure the gradients that are given."""
-        self._weights = {name: p.detach().clone() for name, p in self._parameters.items()}
-        if gradients_are_final:
-            self._given = self._measure()
+    def before_update(self, of: set[int] | None, *, gradients_are_final: bool) -> None:
+        """Copy the weights and, unless a closure will compute them anew, measure the gradients that are given.
+
+        Args:
+            of: ids of the parameters that are about to be updated; None for all that have not been yet.
+            gradients_are_final: whether no closure will compute them anew.
+        """
+        names = [name for name, p in self._parameters.items() if of is None or id(p) in of]
+        names = [name for name in names if name not in self._weights]
+        self._weights.update({name: self._parameters[name].detach().clone() for name in names})
+        given = self._measure(names) if gradients_are_final else None
+        if given is not None:
+            self._given.append(given)
 
     def after_update(self) -> ParameterRows | None:
         """Return what happened to the parameters, or None if none had a gradient."""
-        given = self._given or self._measure()
-        if given is None:
+        measured = {name for given in self._given for name in given.names}
+        late = self._measure([name for name in self._weights if name not in measured])
+        parts = [*self._given, late] if late is not None else self._given
+        if not parts:
             return None
-        old = [self._weights[name] for name in given.names]
-        updates = torch._foreach_sub([self._parameters[name].detach() for name in given.names], old)
-        columns = torch.stack((given.before, given.after, norms(old), norms(updates)), dim=1)
-        return ParameterRows(given.names, columns, given.clip)
+        names = [name for part in parts for name in part.names]
+        before, after = torch.cat([part.before for part in parts]), torch.cat([part.after for part in parts])
+        product = torch.stack([part.product.to(before.device) for part in parts]).sum()
+        old = [self._weights[name] for name in names]
+        updates = torch._foreach_sub([self._parameters[name].detach() for name in names], old)
+        columns = torch.stack((before, after, norms(old), norms(updates)), dim=1)
+        total, total_after = torch.linalg.vector_norm(before), torch.linalg.vector_norm(after)
+        clip = torch.stack((total, total_after, total_after / total, product / (total * total_after)))
+        return ParameterRows(names, columns, clip)
 
     def _gradients(self) -> dict[str, Tensor]:
         found = {name: p.grad.detach() for name, p in self._parameters.items() if p.grad is not None}
         return {name: g.coalesce().values() if g.is_sparse else g for name, g in found.items()}
 
-    def _measure(self) -> "_Given | None":
-        given = self._gradients()
+    def _measure(self, of: Sequence[str]) -> "_Given | None":
+        given = {name: gradient for name, gradient in self._gradients().items() if name in set(of)}
         # A gradient that came by another way than a backward pass has nothing to be compared with.
         names = [name for name in given if name in self._before and self._before[name].shape == given[name].shape]
         if not names:
             return None
         before, after = [self._before[name] for name in names], [given[name] for name in names]
         norms_before, norms_after = norms(before), norms(after)
-        total, total_after = torch.linalg.vector_norm(norms_before), torch.linalg.vector_norm(norms_after)
-        cosine = dot(before, after, norms_before, norms_after) / (total * total_after)
-        return _Given(names, norms_before, norms_after, torch.stack((total, total_after, total_after / total, cosine)))
+        return _Given(names, norms_before, norms_after, dot(before, after, norms_before, norms_after))
 
 
 class _Given(NamedTuple):
     names: list[str]
     before: Float[Tensor, " parameter"]
     after: Float[Tensor, " parameter"]
-    clip: Float[Tensor, "4"]
+    product: Float[Tensor, ""]

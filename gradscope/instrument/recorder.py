@@ -27,6 +27,7 @@ from gradscope.instrument.pending import IterationRecord
 from gradscope.instrument.scalars import checked_scalar
 from gradscope.instrument.schedules import Schedule
 from gradscope.instrument.sink import Sink
+from gradscope.instrument.skipped_steps import SkippedSteps
 from gradscope.instrument.source import ForwardCall, Source, Unrecordable
 from gradscope.instrument.steps import OutermostStep
 from gradscope.instrument.taps import Taps
@@ -45,7 +46,7 @@ class Recorder:
         sources: Sequence[Source],
         taps: Taps,
         parameters: Mapping[str, nn.Parameter],
-        optimizer: Optimizer | None,
+        optimizers: Sequence[Optimizer],
         schedule: Schedule,
         sink: Sink,
         run: Path | None,
@@ -55,7 +56,7 @@ class Recorder:
         self._taps = taps
         self._newest = NewestPasses()
         self._parameters = parameters
-        self._optimizer = optimizer
+        self._optimizers = list(optimizers)
         self._schedule = schedule
         self._sink = sink
         self._run = run
@@ -70,15 +71,16 @@ class Recorder:
         self._calls: weakref.WeakSet[ForwardCall] = weakref.WeakSet()
         self._waiting: defaultdict[int, list[ForwardCall]] = defaultdict(list)
         self._skipped: set[str] = set()
-        self._step_handles = [] if optimizer is None else self._hook_optimizer(optimizer)
+        self._step_handles = [handle for optimizer in self._optimizers for handle in self._hook_optimizer(optimizer)]
+        self._skips = None if scaler is None else SkippedSteps(scaler, self._after_skipped_step)
         # A recorder that is never closed, but dropped or left to the end of the process, still leaves all it recorded.
         self._finalizer = weakref.finalize(self, _finish, sink)
         self._begin_iteration()
 
     def _hook_optimizer(self, optimizer: Optimizer) -> list[RemovableHandle]:
         return [
-            optimizer.register_step_pre_hook(InertWhenCopied(self._before_step)),
-            optimizer.register_step_post_hook(InertWhenCopied(self._after_step)),
+            optimizer.register_step_pre_hook(InertWhenCopied(self._before_step, in_forward=False)),
+            optimizer.register_step_post_hook(InertWhenCopied(self._after_step, in_forward=False)),
         ]
 
     # What users call
@@ -119,7 +121,7 @@ class Recorder:
         Raises:
             UsageError: an optimiser was given: its `step` ends the iteration.
         """
-        if self._optimizer is not None:
+        if self._optimizers:
             raise UsageError(
                 "optimizer.step() ends the iteration already: call end_iteration() only without an optimizer."
             )
@@ -214,8 +216,8 @@ class Recorder:
             for call in sorted(waiting, key=lambda call: call.order):
                 self._finish(call, scale)
             watch.copy_gradients(scale)
-            if self._optimizer is None:
-                watch.before_update(gradients_are_final=False)
+            if not self._optimizers:
+                watch.before_update(None, gradients_are_final=False)
 
     def _finish(self, call: ForwardCall, scale: Tensor | None) -> None:
         device = next(iter(self._parameters.values())).device.type
@@ -232,16 +234,28 @@ class Recorder:
         device = next(iter(self._parameters.values())).device
         return self._scaler.scale(torch.ones((), device=device))  # Without .get_scale(), which waits for the device.
 
-    def _before_step(self, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._stopped or not self._step.begin() or self._parameter_watch is None:
             return
         closure = args[1] if len(args) > 1 else kwargs.get("closure")  # args[0] is the optimiser itself
+        last = optimizer is self._optimizers[-1]
+        own = None if last else {id(p) for group in optimizer.param_groups for p in group["params"]}
         with self.guard, torch.no_grad():
-            self._parameter_watch.before_update(gradients_are_final=closure is None)
+            self._parameter_watch.before_update(own, gradients_are_final=closure is None)
 
-    def _after_step(self, *_: object) -> None:
-        if not self._stopped and self._step.end():
+    def _after_step(self, optimizer: Optimizer, *_: object) -> None:
+        if not self._stopped and self._step.end() and optimizer is self._optimizers[-1]:
+            if self._skips is not None:
+                self._skips.stepped = True
             self._end_iteration()
+
+    def _after_skipped_step(self) -> None:
+        if self._stopped:
+            return
+        with self.guard, torch.no_grad():
+            if self._parameter_watch is not None:
+                self._parameter_watch.before_update(None, gradients_are_final=True)
+        self._end_iteration()
 
     def _end_iteration(self) -> None:
         if self._stopped:
@@ -267,7 +281,7 @@ class Recorder:
         scalars, self._scalars = self._scalars, {}
         if not (self._recording or scalars):
             return
-        rate = None if self._optimizer is None else self._optimizer.param_groups[0].get("lr")
+        rate = self._optimizers[0].param_groups[0].get("lr") if self._optimizers else None
         if rate is not None:
             scalars.setdefault("learning_rate", checked_scalar("learning_rate", rate))
         scalars["seconds"] = seconds
@@ -292,6 +306,8 @@ class Recorder:
         for handle in self._step_handles:
             handle.remove()
         self._step_handles = []
+        if self._skips is not None:
+            self._skips.remove()
         if self._stopped:
             return
         self._detach()

@@ -3,9 +3,9 @@
 import datetime
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -28,7 +28,7 @@ _SEQUENCES: dict[str, int | None] = {"norms": 0, "states": FEW_SEQUENCES, "full"
 
 def watch(
     model: nn.Module,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizer | Sequence[Optimizer] | None = None,
     *,
     run: str | os.PathLike[str] | None = None,
     schedule: Schedule | int | None = None,
@@ -50,13 +50,15 @@ def watch(
     Args:
         model: holds nn.RNN, nn.GRU or nn.LSTM, or cells that a loop calls: nn.RNNCell, nn.GRUCell, nn.LSTMCell, or
             your own taught by `register_cell`. For a loop of plain tensors call `recorder.tap`.
-        optimizer: its `step` ends an iteration. Without one, call `recorder.end_iteration()`.
+        optimizer: its `step` ends an iteration; of several, that of the last. Without one, call
+            `recorder.end_iteration()`.
         run: folder to write; None keeps only `recorder.latest`.
         schedule: `Every(n)` or the number n, `At(iterations)`, or `Budget(fraction)`; None is `Budget(0.05)`, which
             spaces recordings so that watching adds about 5 % to the training time.
         keep: "norms" of all sequences; "states", also hidden states and total gradients unit by unit of the first 4
             sequences; "full", of all sequences. States stop at 256 MB a run, and the metadata says so.
-        scaler: of mixed-precision training, so that gradients are reported unscaled.
+        scaler: of mixed-precision training, so that gradients are reported unscaled and an iteration whose step it
+            skips is one all the same.
         metadata: anything that JSON can say, kept with the run.
         overwrite: replace a run that is there already.
 
@@ -71,7 +73,9 @@ def watch(
         raise UsageError(f"watch expects a torch.nn.Module as model, got {_named(model)}.")
     if keep not in _SEQUENCES:
         raise UsageError(f"keep expects one of {', '.join(_SEQUENCES)}, got {keep!r}.")
-    _check_optimizer(model, optimizer)
+    optimizers = _as_optimizers(optimizer)
+    for each in optimizers:
+        _check_optimizer(model, each)
     if scaler is not None and not isinstance(scaler, GradScaler):
         raise UsageError(f"scaler expects a torch.amp.GradScaler, got {_named(scaler)}.")
     sources, spacing = find_sources(model), as_schedule(schedule)
@@ -80,12 +84,16 @@ def watch(
     writer = None if folder is None else RunWriter(folder, described, overwrite=overwrite)
     parameters = dict(model.named_parameters())
     taps = Taps(_layer_facts(sources), None if sources else nothing_recurrent(model))
-    return Recorder(sources, taps, parameters, optimizer, spacing, Sink(writer, _SEQUENCES[keep]), folder, scaler)
+    return Recorder(sources, taps, parameters, optimizers, spacing, Sink(writer, _SEQUENCES[keep]), folder, scaler)
+
+
+def _as_optimizers(optimizer: object) -> list[Any]:
+    if optimizer is None:
+        return []
+    return list(optimizer) if isinstance(optimizer, Sequence) else [optimizer]
 
 
 def _check_optimizer(model: nn.Module, optimizer: object) -> None:
-    if optimizer is None:
-        return
     if not isinstance(optimizer, Optimizer):
         raise UsageError(f"watch expects a torch.optim.Optimizer as optimizer, got {_named(optimizer)}.")
     own = {id(parameter) for parameter in model.parameters()}

@@ -17,9 +17,9 @@ def _no_hook_survives(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     alive: weakref.WeakSet[object] = weakref.WeakSet()
     for kind in (InertWhenCopied, ParameterWatch):
 
-        def noted(self: object, *args: object, _init: Callable[..., None] = kind.__init__) -> None:
+        def noted(self: object, *args: object, _init: Callable[..., None] = kind.__init__, **options: object) -> None:
             alive.add(self)
-            _init(self, *args)
+            _init(self, *args, **options)
 
         monkeypatch.setattr(kind, "__init__", noted)
     yield
