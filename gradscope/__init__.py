@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gradscope.cells.step_functions import register_cell
     from gradscope.diagnosis import Finding, diagnose
     from gradscope.errors import GradscopeError, RunError, UsageError
     from gradscope.instrument import At, Budget, Every, Recorder, Trajectory, watch
@@ -25,6 +26,7 @@ _HOME = {
     "Budget": "gradscope.instrument",
     "open_run": "gradscope.runs",
     "Run": "gradscope.runs",
+    "register_cell": "gradscope.cells.step_functions",
     "diagnose": "gradscope.diagnosis",
     "Finding": "gradscope.diagnosis",
     "report": "gradscope.reporting",
@@ -46,6 +48,7 @@ __all__ = [
     "UsageError",
     "diagnose",
     "open_run",
+    "register_cell",
     "report",
     "watch",
 ]

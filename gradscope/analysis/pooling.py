@@ -82,7 +82,7 @@ def run_decay(
 
 
 def loss_times(timesteps: pd.DataFrame) -> int:
-    """Return at how many times the loss enters: those with a direct gradient, the most in any recorded call.
+    """Return at how many times the loss enters or may enter, the most in any recorded call.
 
     Args:
         timesteps: A run's table, or the rows of one layer.
@@ -91,7 +91,9 @@ def loss_times(timesteps: pd.DataFrame) -> int:
         1 for a loss at the last time only, 0 if nothing was recorded.
     """
     direct = timesteps["direct_gradient_norm"]
-    entered = timesteps[direct.ne(0) & direct.notna()]
+    # A tap or a state that is changed between times has no direct gradient to tell: a loss may enter at each.
+    unknown = direct.isna() & np.isfinite(timesteps["total_gradient_norm"])
+    entered = timesteps[(direct.ne(0) & direct.notna()) | unknown]
     counts = entered.groupby(["iteration", "layer", "call"], sort=False).size()
     return int(counts.max()) if len(counts) else 0
 
