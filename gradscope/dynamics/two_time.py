@@ -42,8 +42,8 @@ def two_time_gradient(step: Step, inputs: Float[Tensor, "time batch ..."], state
     The arithmetic is that of a sweep for each loss time, T^2 / 2 vector-Jacobian products for a loss at all T times;
     what is saved is T^2 / 2 - T calls of the step and its derivative, which do not depend on s.
 
-    Against T backward passes of autograd through torch's own cell, one CPU thread, float32, a GRU of H units, N sequences
-    (measure again with `python -m tests.dynamics.two_time_cost` in a checkout):
+    Against T backward passes of autograd through torch's own cell, one CPU thread, float32, a GRU of H units and N
+    sequences (measure again with `python -m tests.dynamics.two_time_cost` in a checkout):
 
     | size | one sweep | T passes |
     | --- | ---: | ---: |
@@ -81,19 +81,27 @@ def two_time_gradient(step: Step, inputs: Float[Tensor, "time batch ..."], state
     return TwoTimeGradient(norms, total, entering)
 
 
-def lag_profile(two_time: TwoTimeGradient) -> Float[Tensor, "lag batch"]:
+def lag_profile(two_time: TwoTimeGradient, *, relative: bool = False) -> Float[Tensor, "lag batch"]:
     """Return phi(l), the mean over the loss times s of G[s, s - l], for each sequence.
 
     Only times at which the loss enters count, and of these the ones that reach back so far, s >= l: with a loss at the
     last time alone, phi(l) is what arrives l times earlier. NaN at lags that no loss time reaches back to.
+
+    Args:
+        two_time: from `two_time_gradient`.
+        relative: take the mean of G[s, s - l] / G[s, s], so that every loss time counts alike. Where the loss is much
+            larger at some times than at others, its course is that of the recurrence, and not of how the loss times
+            that reach back so far differ from the others.
     """
-    norms, counted = two_time.norms, two_time.loss_times
+    norms = two_time.norms
     times = torch.arange(len(norms), device=norms.device)
     lags = times[:, None]
-    reached = counted & (times >= lags)
-    parts = norms[times.expand_as(reached), (times - lags).clamp_min(0)]
-    sums = parts.where(reached[..., None], 0).sum(1)
-    return sums / reached.sum(1)[:, None]
+    parts = norms[times.expand(len(times), -1), (times - lags).clamp_min(0)]
+    counted = (two_time.loss_times & (times >= lags))[..., None].expand_as(parts)
+    if relative:
+        parts = parts / parts[0]
+        counted = counted & (norms[times, times] != 0)
+    return parts.where(counted, 0).sum(1) / counted.sum(1)
 
 
 def cancellation_index(two_time: TwoTimeGradient) -> Float[Tensor, "time batch"]:

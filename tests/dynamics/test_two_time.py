@@ -73,6 +73,18 @@ def test_the_mean_over_loss_times_is_taken_sequence_by_sequence():
     )
     expected = torch.tensor([[2.0], [2 * f], [3 * f**2]], dtype=torch.float64)
     torch.testing.assert_close(lag_profile(two_time), expected, rtol=1e-14, atol=0)
+    alike = torch.tensor([[1.0], [f], [f**2]], dtype=torch.float64)
+    torch.testing.assert_close(lag_profile(two_time, relative=True), alike, rtol=1e-14, atol=0)
+
+
+def test_a_sequence_without_a_loss_at_a_time_does_not_count_it():
+    """The loss of the second sequence enters at time 2 alone, that of the first at 1 and 2 with weights 1 and 3."""
+    f = 0.5
+    weights = torch.tensor([[0.0, 0.0], [1.0, 0.0], [3.0, 5.0]], dtype=torch.float64)[..., None]
+    x = torch.zeros(3, 2, 1, dtype=torch.float64)
+    two_time = two_time_gradient(lambda x, h: f * h + x, x, torch.ones(2, 1, dtype=torch.float64), weights)
+    alike = torch.tensor([[1.0, 1.0], [f, f], [f**2, f**2]], dtype=torch.float64)
+    torch.testing.assert_close(lag_profile(two_time, relative=True), alike, rtol=1e-14, atol=0)
 
 
 def test_parts_that_cancel_are_seen():

@@ -58,7 +58,8 @@ def main() -> None:
         torch.testing.assert_close(one(), sweeps(), rtol=1e-3, atol=1e-6)
         together, each = seconds(one, device), seconds(sweeps, device)
         sys.stdout.write(
-            f"GRU T{length} N{batch} H{hidden}: one sweep {together:.3f} s, T sweeps {each:.3f} s, x{each / together:.1f}\n"
+            f"GRU T{length} N{batch} H{hidden}: one sweep {together:.3f} s, "
+            f"T sweeps {each:.3f} s, x{each / together:.1f}\n"
         )
 
 
