@@ -85,7 +85,8 @@ def test_installed_command_lists_its_studies(installed, tmp_path):
     """From another folder, without the checkout."""
     listed = _gradscope(installed, tmp_path, "studies").splitlines()
 
-    assert [line.split()[0] for line in listed] == sorted(path.stem for path in (ROOT / "studies").glob("*.toml"))
+    named = [line.split()[0] for line in listed if line and not line.startswith(" ")]
+    assert named == sorted(path.stem for path in (ROOT / "studies").glob("*.toml"))
 
 
 def test_installed_command_finds_a_study(installed, tmp_path):
@@ -95,7 +96,9 @@ def test_installed_command_finds_a_study(installed, tmp_path):
         sys.executable, "-m", "gradscope", "study", ROOT / "studies" / "vanishing.toml", "--dry-run", cwd=ROOT
     )
 
-    assert inside == outside
+    # The last line says how long it will take, which depends on how busy the machine is.
+    assert inside.splitlines()[:-1] == outside.splitlines()[:-1]
+    assert len(inside.splitlines()) == 139
     assert list(tmp_path.iterdir()) == []
 
 
