@@ -1,0 +1,141 @@
+"""The tables of a recurrence whose every number is known in closed form."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gradscope.errors import UsageError
+from gradscope.probing import measure_model
+from tests.probing.models import Loop, Tagger
+
+FACTOR, TIME = 0.9, 100
+
+
+def _linear(**options):
+    """A relu unit that stays positive: h_t = 0.9 h_{t-1} + 1, from 0."""
+    module = nn.RNN(1, 1, nonlinearity="relu", bias=False, **options).double()
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.fill_(FACTOR if "hh" in name else 1.0)
+    return module
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """Tables of the linear unit with a loss of 3 h at the last time, two sequences."""
+    return measure_model(_linear(), torch.ones(TIME, 2, 1).double(), lambda y: 3 * y[0][-1].sum(), lag=TIME - 1)
+
+
+def test_lags_are_powers(linear):
+    """3 * 0.9^l reaches back l times, of every sequence."""
+    expected = 3 * FACTOR ** np.arange(TIME)
+    for column in ("norm", "norm_q10", "norm_q90"):
+        np.testing.assert_allclose(linear.lags[column], expected, rtol=1e-12)
+    np.testing.assert_allclose(linear.lags["share"], expected / 3, rtol=1e-12)
+
+
+def test_times_hold_direct_and_total_gradients(linear):
+    """The direct gradient is 3 at the end and 0 before, the total one 3 * 0.9^lag; nothing cancels."""
+    times = linear.times
+    assert times["direct_gradient_norm"].tolist() == [0.0] * (TIME - 1) + [3.0]
+    np.testing.assert_allclose(times["total_gradient_norm"], 3 * FACTOR ** np.arange(TIME)[::-1], rtol=1e-12)
+    np.testing.assert_allclose(times["cancellation_index"], 1.0, rtol=1e-12)
+
+
+def test_shares_are_those_of_the_closed_form(linear):
+    """g_t = 0.9^(T-1-t) h_{t-1} with h_{t-1} = (1 - 0.9^t) / 0.1."""
+    t = np.arange(TIME)
+    parts = FACTOR ** (TIME - 1 - t) * (1 - FACTOR**t)
+    np.testing.assert_allclose(linear.times["weight_gradient_share"], parts / parts.sum(), rtol=1e-9, atol=1e-15)
+    left = np.array([parts[: TIME - k].sum() for k in range(TIME)])
+    assert linear.summary["weight_gradient_horizon"].item() == int((left > 0.01 * parts.sum()).sum())
+
+
+def test_spectra_are_logarithms_of_the_factor(linear):
+    """One exponent, ln 0.9; each Jacobian 0.9; the way from time t to the end 0.9^(lag + 1)."""
+    exponents, jacobians = linear.exponents, linear.jacobians
+    np.testing.assert_allclose(exponents[["exponent", "low", "high"]], math.log(FACTOR), rtol=1e-9)
+    for column in ("largest_singular_value", "smallest_singular_value", "spectral_radius"):
+        np.testing.assert_allclose(jacobians[column], FACTOR, rtol=1e-12)
+    for column in ("log_product_norm", "log_product_radius"):
+        np.testing.assert_allclose(jacobians[column], (jacobians["lag"] + 1) * math.log(FACTOR), rtol=1e-12)
+    for column in ("condition_number", "product_condition_number"):
+        np.testing.assert_allclose(jacobians[column], 1.0, rtol=1e-12)
+    assert len(jacobians) == 16
+    assert jacobians["time"].iloc[[0, -1]].tolist() == [0, TIME - 1]
+
+
+def test_the_summary_judges_by_the_lag(linear):
+    """0.9^99 is far below 1 %: vanishing, half-life ln 2 / -ln 0.9 = 6.58."""
+    row = linear.summary.iloc[0]
+    assert (row["layer"], row["kind"], row["call"]) == ("RNN.l0", "RNN", 0)
+    assert (row["times"], row["sequences"], row["state_size"]) == (TIME, 2, 1)
+    assert row["verdict"] == "vanishing"
+    assert row["half_life"] == pytest.approx(6.5788, abs=1e-4)
+    assert row["largest_exponent"] == pytest.approx(-0.1053605, abs=1e-7)
+    assert (row["entropy"], row["kaplan_yorke_dimension"], row["predictability_time"]) == (0, 0, math.inf)
+
+
+def test_a_loss_at_all_times_is_judged_too():
+    """Every loss time sends back its share by the same law, though the total gradient is a sum of many."""
+    tables = measure_model(_linear(), torch.ones(TIME, 1, 1).double(), lambda y: (y[0] ** 2).sum())
+    np.testing.assert_allclose(tables.lags["share"], FACTOR ** np.arange(TIME), rtol=1e-9)
+    assert tables.summary["decay_rate"].item() == pytest.approx(math.log(FACTOR), rel=1e-9)
+
+
+def test_the_reverse_direction_is_told_by_the_position_in_the_sequence():
+    """Its recurrence ends at time 0: there the loss on h_n enters, and lag counts from there."""
+    module = _linear(bidirectional=True)
+    tables = measure_model(module, torch.ones(5, 1, 1).double(), lambda y: y[1][1].sum(), jacobian_times=5)
+    times = tables.times[tables.times["layer"] == "RNN.l0_reverse"]
+    np.testing.assert_allclose(times["total_gradient_norm"], FACTOR ** np.arange(5), rtol=1e-12)
+    assert times["time"].tolist() == [0, 1, 2, 3, 4]
+    jacobians = tables.jacobians[tables.jacobians["layer"] == "RNN.l0_reverse"]
+    assert jacobians["lag"].tolist() == [0, 1, 2, 3, 4]
+    # The forward direction gets nothing from that loss.
+    forward = tables.times[tables.times["layer"] == "RNN.l0"]
+    assert not forward["total_gradient_norm"].any()
+
+
+def test_a_cell_has_everything_but_the_shares_of_its_weights():
+    """Which weights a cell of the user's has is not known."""
+    torch.manual_seed(0)
+    tables = measure_model(Loop(nn.GRUCell(2, 4)), torch.randn(8, 3, 2), lambda y: y.square().sum(), exponents=2)
+    assert tables.times["weight_gradient_share"].isna().all()
+    assert math.isnan(tables.summary["weight_gradient_horizon"].item())
+    assert tables.exponents["index"].tolist() == [1, 2]
+    assert set(tables.lags["lag"]) == set(range(8))
+
+
+def test_fewer_sequences_are_the_first_ones():
+    """Two of eight, with the gradients that the loss of all eight gives them."""
+    torch.manual_seed(0)
+    model, x = Tagger(nn.GRU(2, 4)).double(), torch.randn(6, 8, 2).double()
+
+    def loss(y):
+        return y.square().sum()
+
+    few = measure_model(model, x, loss, sequences=2).times
+    alone = measure_model(model, x[:, :2], loss).times
+    np.testing.assert_allclose(few["total_gradient_norm"], alone["total_gradient_norm"], rtol=1e-9)
+
+
+def test_float32_gradients_below_1e_23_are_no_zeros():
+    """0.5^100 = 8e-31 is a float32 number, its square is not."""
+    module = nn.RNN(1, 1, nonlinearity="relu", bias=False)
+    with torch.no_grad():
+        module.weight_hh_l0.fill_(0.5)
+        module.weight_ih_l0.fill_(1.0)
+    tables = measure_model(module, torch.ones(101, 1, 1), lambda y: y[0][-1].sum())
+    assert tables.times["total_gradient_norm"].iloc[0] == pytest.approx(0.5**100, rel=1e-4)
+    assert tables.summary["decay_rate"].item() == pytest.approx(math.log(0.5), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["sequences", "exponents", "jacobian_times"])
+def test_numbers_below_one_are_refused(name):
+    """The message names the argument."""
+    with pytest.raises(UsageError, match=f"{name} must be at least 1, got 0"):
+        measure_model(_linear(), torch.ones(4, 1, 1).double(), lambda y: y[0].sum(), **{name: 0})
