@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gradscope.errors import UsageError
+
 if TYPE_CHECKING:
     from gradscope.study.spec import StudySpec
 
@@ -31,21 +33,28 @@ def command(out: Path, as_json: bool) -> None:
     rows = []
     for name, path in built_in_studies().items():
         spec, quick = load_study(path), load_study(path, "quick")
-        rows.append((name, spec.title, spec.question, round(_seconds(spec, out)), round(_seconds(quick, out))))
+        rows.append((name, spec.title, spec.question, _seconds(spec, out), _seconds(quick, out)))
     if as_json:
         click.echo(json.dumps([dict(zip(_KEYS, row, strict=True)) for row in rows], indent=2))
         return
     width = max((len(name) for name, *_ in rows), default=0) + 2
     for name, title, question, seconds, quick_seconds in rows:
-        click.echo(f"{name:<{width}}{title} ({in_words(seconds)}, --quick {in_words(quick_seconds)})")
+        took = "its data are not here"
+        if seconds is not None and quick_seconds is not None:
+            took = f"{in_words(seconds)}, --quick {in_words(quick_seconds)}"
+        click.echo(f"{name:<{width}}{title} ({took})")
         for line in textwrap.wrap(question, 100 - width):
             click.echo(" " * width + line)
 
 
-def _seconds(spec: "StudySpec", out: Path) -> float:
-    """Return how long the whole study takes on all processors, as if nothing were on disk."""
+def _seconds(spec: "StudySpec", out: Path) -> int | None:
+    """Return the seconds that the whole study takes on all processors, None where its data are missing."""
     from gradscope.study.expected import expected_seconds
     from gradscope.study.grid import expand_grid
     from gradscope.study.workers import default_workers
 
-    return expected_seconds(expand_grid(spec), out / "runs" / spec.name, default_workers(), fresh=True)
+    try:
+        trials = expand_grid(spec)
+    except UsageError:
+        return None
+    return round(expected_seconds(trials, out / "runs" / spec.name, default_workers(), fresh=True))

@@ -6,7 +6,6 @@ import pandas as pd
 
 from gradscope.reporting.numbers import counted, listed
 
-_SIGNS = {"reproduced": "✓", "contradicted": "✗", "not told apart": "?", "not tried": "–"}  # noqa: RUF001
 _TONES = {"reproduced": "marginal", "contradicted": "exploding", "not told apart": "unclear", "not tried": "mixed"}
 
 
@@ -19,7 +18,6 @@ class Claim:
         source: where.
         task: what it was held against; empty where it spans several or none.
         outcome: what came out.
-        sign: that, as one character.
         tone: that, as a colour of the page.
         detail: the numbers.
     """
@@ -28,7 +26,6 @@ class Claim:
     source: str
     task: str
     outcome: str
-    sign: str
     tone: str
     detail: str
 
@@ -50,12 +47,11 @@ def claims(expectations: pd.DataFrame) -> tuple[str, tuple[Claim, ...]]:
             row["source"],
             row["task"],
             row["outcome"],
-            _SIGNS[row["outcome"]],
             _TONES[row["outcome"]],
             row["detail"],
         )
         for _, row in expectations.iterrows()
     )
     counts = expectations["outcome"].value_counts()
-    parts = [f"{counts[outcome]} {outcome}" for outcome in _SIGNS if outcome in counts]
+    parts = [f"{counts[outcome]} {outcome}" for outcome in _TONES if outcome in counts]
     return f"Of {counted(len(found), 'published claim')} held against these trials: {listed(parts)}.", found

@@ -40,6 +40,28 @@ def learned(rows: pd.DataFrame) -> tuple[str, Statement | None]:
     )
 
 
+def costs(rows: pd.DataFrame) -> Statement | None:
+    """Say how large each cell is, and how long one of its iterations took.
+
+    Args:
+        rows: of `Comparison.settings`, one task.
+
+    Returns:
+        None where there is one cell only, or nothing is known.
+    """
+    if "parameters" not in rows or len(set(rows["cell"])) < 2:
+        return None
+    known = rows[(rows["parameters"] > 0) & rows["seconds_per_iteration"].notna()]
+    cells = known.groupby("cell", sort=False)[["parameters", "seconds_per_iteration"]].median()
+    if cells.empty:
+        return None
+    lines = tuple(
+        f"{cell}: {round(size):,} parameters, {number(1000 * float(pace), 2)} ms an iteration"
+        for cell, size, pace in cells.itertuples(name=None)
+    )
+    return Statement("aside", "Cost", "of the recurrent part, and of a whole iteration as it was watched here:", lines)
+
+
 def scored(rows: pd.DataFrame, scores: pd.DataFrame) -> Statement | None:
     """Say how good each setting is on data held out, at first and at last.
 

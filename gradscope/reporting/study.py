@@ -14,7 +14,7 @@ from gradscope.reporting.figures.heatmap import heatmap_plate
 from gradscope.reporting.figures.lags import Frame, ceiling, lag_plate
 from gradscope.reporting.figures.losses import loss_plate
 from gradscope.reporting.glossary import GLOSSARY
-from gradscope.reporting.learning import name, scored, shown
+from gradscope.reporting.learning import costs, name, scored, shown
 from gradscope.reporting.numbers import counted
 from gradscope.reporting.page import check_target, render, write_page
 from gradscope.reporting.svg import SvgInliner
@@ -104,7 +104,9 @@ def _with_learning(answer: "TaskAnswer", comparison: "Comparison") -> "TaskAnswe
         _of_task(table, answer.task) for table in (comparison.settings, comparison.scores, comparison.exhibits)
     )
     more = [*shown(settings, exhibits), scored(settings, scores)]
-    return replace(answer, statements=(*(one for one in more if one is not None), *answer.statements))
+    first = tuple(one for one in more if one is not None)
+    last = tuple(one for one in [costs(settings)] if one is not None)
+    return replace(answer, statements=(*first, *answer.statements, *last))
 
 
 def _of_task(table: "pd.DataFrame", task: str) -> "pd.DataFrame":

@@ -42,7 +42,7 @@ def _rows(one: Expectation, trials: pd.DataFrame) -> Iterator[dict[str, Any]]:
     counted = trials[trials["status"] != "failed"]
     found = list(_compared(one, counted) if one.better else _solved(one, counted))
     if not found:
-        found = [("", "not tried", "this run has no such settings")]
+        found = [("", "not tried", "This run has no such settings")]
     for task, outcome, detail in found:
         yield {"claim": one.claim, "source": one.source, "task": task, "outcome": outcome, "detail": detail}
 

@@ -50,6 +50,7 @@ def trial_row(evidence: Evidence) -> Row:
         "baseline": _number(outcome.baseline),
         "baseline_meaning": outcome.baseline_meaning,
         "solved_below": _number(outcome.solved) * _number(outcome.baseline),
+        "parameters": outcome.parameters,
         "score": _last_score(evidence),
         "score_name": outcome.score_name,
         "iterations": outcome.iterations,
@@ -90,6 +91,8 @@ def setting_rows(evidence: Sequence[Evidence], trials: Sequence[Row]) -> Iterato
             **_loss_over_seeds([row for row in rows if row["status"] != "failed"]),
             "solved_below": _first_number(rows, "solved_below"),
             "solved": sum(row["loss_final"] < row["solved_below"] for row in rows if row["status"] != "failed"),
+            "parameters": max(row["parameters"] for row in rows),
+            "seconds_per_iteration": _pace(rows),
             "score": _mean(rows, "score"),
             "score_name": next((row["score_name"] for row in rows if row["score_name"]), ""),
             "clipped_share": _mean(rows, "clipped_share"),
@@ -196,6 +199,12 @@ def _clipping(evidence: Evidence) -> Row:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def _pace(rows: Sequence[Row]) -> float:
+    """Return the median seconds that an iteration took, watched as it was."""
+    paces = [row["seconds"] / row["iterations"] for row in rows if row["iterations"] and row["seconds"]]
+    return float(np.median(paces)) if paces else math.nan
 
 
 def _first_number(rows: Sequence[Row], column: str) -> float:

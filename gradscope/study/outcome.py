@@ -27,6 +27,7 @@ class Outcome:
         baseline: loss of the trivial answer, None likewise.
         baseline_meaning: what that trivial answer is, in words.
         solved: share of the baseline below which the task counts as solved; None where no loss means that.
+        parameters: numbers that the recurrent part learns.
         score_name: what the logged column `score` measures; empty where nothing was scored.
         exhibits: what the network could do: each with `iterations` (how many it had trained), `name`, `x`, `truth` and
             `answer`; None stands for a number that is missing.
@@ -42,6 +43,7 @@ class Outcome:
     baseline: float | None = None
     baseline_meaning: str = ""
     solved: float | None = None
+    parameters: int = 0
     score_name: str = ""
     exhibits: Sequence[Mapping[str, Any]] = field(default_factory=list)
 

@@ -94,6 +94,7 @@ def train_trial(trial: Trial, folder: Path) -> Outcome:
         baseline_meaning=task.baseline_meaning,
         solved=None if math.isnan(task.solved) else task.solved,
         score_name=task.score_name,
+        parameters=sum(parameter.numel() for parameter in network.recurrent.parameters()),
         exhibits=ended.exhibits,
     )
 
@@ -123,7 +124,7 @@ def _train(
         if not math.isfinite(loss.item()):
             return _Training(iteration + 1, f"its loss became {loss.item()} at iteration {iteration}", exhibits)
         if iteration + 1 in trial.exhibits:
-            exhibits += _shown(task, answer, iteration + 1)
+            exhibits += _shown(task, answer, state, iteration + 1)
     return _Training(trial.iterations, "", exhibits)
 
 
@@ -149,11 +150,11 @@ def _answers(network: Network) -> Answer:
     return answer
 
 
-def _shown(task: Task, answer: Answer, iterations: int) -> list[dict[str, Any]]:
+def _shown(task: Task, answer: Answer, state: Any, iterations: int) -> list[dict[str, Any]]:  # noqa: ANN401
     return [
         {"iterations": iterations, "name": shown.name}
         | {key: _json(getattr(shown, key)) for key in ("x", "truth", "answer")}
-        for shown in task.exhibits(answer)
+        for shown in task.exhibits(answer, state)
     ]
 
 

@@ -10,7 +10,7 @@ EXPONENT = 0.9056
 
 
 class Lorenz(WindowedSeries):
-    """Predict the next point of x(t) of the Lorenz flow from the last `lookback` ones.
+    """Predict x(t) of the Lorenz flow some points ahead, from the last `lookback` ones.
 
     The flow doubles a small error about every ln 2 / 0.9056 = 0.77 units: with points `spacing` apart, every
     0.77 / spacing points. Integrated by Runge-Kutta of fourth order in steps of 0.01 or less.
@@ -20,13 +20,23 @@ class Lorenz(WindowedSeries):
         points: of the series.
         spacing: between points, in units of the flow's time.
         held_out: share at the end that is never trained on.
+        ahead: how many points after the window the answer lies.
     """
 
-    exhibit_name = "forecast of each next point (the last 300)"
+    exhibit_name = "forecast of points never trained on"
 
-    def __init__(self, lookback: int = 30, points: int = 3000, spacing: float = 0.05, held_out: float = 0.2) -> None:
+    def __init__(
+        self,
+        lookback: int = 30,
+        points: int = 3000,
+        spacing: float = 0.05,
+        held_out: float = 0.2,
+        ahead: int = 10,
+    ) -> None:
         series = trajectory(points, spacing)[:, 0]
-        super().__init__((series - series.mean()) / series.std(), np.arange(points) * spacing, lookback, held_out)
+        super().__init__(
+            (series - series.mean()) / series.std(), np.arange(points) * spacing, lookback, held_out, ahead
+        )
         self.doubling_time = np.log(2) / EXPONENT / spacing
 
 

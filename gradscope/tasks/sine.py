@@ -1,7 +1,7 @@
 """A sine wave, its next point predicted at every time; and what a network makes of it when it runs freely."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -55,11 +55,12 @@ class Sine(Task):
         series = np.sin(self._positions()[:, None] + start).astype(np.float32)[:, :, None]
         return Batch(series[:-1], series[1:])
 
-    def exhibits(self, answer: Answer) -> Sequence[Exhibit]:
+    def exhibits(self, answer: Answer, state: Any) -> Sequence[Exhibit]:  # noqa: ANN401 - whatever the network carries
         """Let the network run freely: from the first point on it reads its own answers.
 
         Args:
             answer: the network.
+            state: to begin from, as training left it: where windows are read on and on, the network knows no zeros.
 
         Returns:
             The free run over a window from 0, and the answers to the true points of the same window.
@@ -67,8 +68,8 @@ class Sine(Task):
         x = self._positions()
         truth = np.sin(x)
         inputs = truth[:-1, None, None].astype(np.float32)
-        led, _ = answer(inputs, None)
-        said, state = [], None
+        led, _ = answer(inputs, state)
+        said = []
         now = inputs[:1]
         for _ in range(self.length):
             now, state = answer(now, state)

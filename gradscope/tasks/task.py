@@ -88,11 +88,12 @@ class Task(ABC):
             Inputs and targets.
         """
 
-    def exhibits(self, answer: Answer) -> Sequence[Exhibit]:  # noqa: ARG002 - for those that have something to show
+    def exhibits(self, answer: Answer, state: Any) -> Sequence[Exhibit]:  # noqa: ANN401, ARG002 - for those that show
         """Show what the network can do now.
 
         Args:
             answer: the network.
+            state: that training has carried so far; None where a sequence begins from zeros.
 
         Returns:
             Pictures; none by default.

@@ -1,7 +1,7 @@
 """Forecasting a series that is there: windows of it, and the point that follows each."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -11,13 +11,14 @@ from gradscope.tasks.task import Answer, Batch, Exhibit, Task
 
 
 class WindowedSeries(Task):
-    """Predict the next point of a series from the last ones: one answer a window, at its end.
+    """Predict a coming point of a series from the last ones: one answer a window, at its end.
 
     Args:
         series: in order.
         x: position of each point.
         lookback: points in a window.
         held_out: share at the end of the series that is never trained on.
+        ahead: how many points after the window the answer lies; 1 is the next one.
     """
 
     kind: Literal["regression", "classification"] = "regression"
@@ -31,17 +32,21 @@ class WindowedSeries(Task):
         x: Float[np.ndarray, " point"],
         lookback: int,
         held_out: float,
+        ahead: int = 1,
     ) -> None:
         trained = round(len(series) * (1 - held_out))
-        if not 2 <= lookback < trained - 1:
+        longest = trained - ahead - 1
+        if ahead < 1 or not 2 <= lookback <= longest:
             raise UsageError(
-                f"the series has {trained} points to train on: windows of 2 to {trained - 2} fit, "
+                f"the series has {trained} points to train on, {ahead} ahead: windows of 2 to {longest} fit, "
                 f"got lookback {lookback}"
             )
         self.length = lookback
         self.lag = lookback - 1
         self._series, self._x, self._trained = series.astype(np.float32), x, trained
-        self.baseline = float(np.var(self._series[lookback:trained]))
+        # From the beginning of a window to its answer.
+        self._reach = lookback + ahead - 1
+        self.baseline = float(np.var(self._series[self._reach : trained]))
 
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
         """Draw windows; all of them, in order, where the batch is as large.
@@ -53,21 +58,22 @@ class WindowedSeries(Task):
         Returns:
             Inputs (time, batch, 1) and the points that follow (batch, 1).
         """
-        windows = self._trained - self.length
+        windows = self._trained - self._reach
         start = np.arange(windows) if size >= windows else rng.integers(0, windows, size)
-        return Batch(self._windows(start), self._series[start + self.length][:, None])
+        return Batch(self._windows(start), self._series[start + self._reach][:, None])
 
-    def exhibits(self, answer: Answer) -> Sequence[Exhibit]:
+    def exhibits(self, answer: Answer, state: Any) -> Sequence[Exhibit]:  # noqa: ANN401, ARG002 - each window by itself
         """Forecast every point from the true ones before it, those that were held out too.
 
         Args:
             answer: the network.
+            state: not used: each window begins from zeros.
 
         Returns:
             One picture.
         """
-        said, _ = answer(self._windows(np.arange(len(self._series) - self.length)), None)
-        forecast = np.concatenate([np.full(self.length, np.nan), said[-1, :, 0]])
+        said, _ = answer(self._windows(np.arange(len(self._series) - self._reach)), None)
+        forecast = np.concatenate([np.full(self._reach, np.nan), said[-1, :, 0]])
         return (Exhibit(self.exhibit_name, self._x, self._series.astype(float), forecast),)
 
     def _windows(self, start: Sequence[int] | np.ndarray) -> Float[np.ndarray, "time batch 1"]:

@@ -33,7 +33,7 @@ def test_sine_runs_freely_on_its_own_answers():
 
     task = Sine(points=20, width=5.0, random_start=False)
     # Of the true points: half of each; running freely from sin(0) = 0: zeros.
-    free, led = task.exhibits(halved)
+    free, led = task.exhibits(halved, None)
 
     np.testing.assert_allclose(free.truth, np.sin(np.linspace(0, 5, 20)))
     assert np.isnan(free.answer[0])
@@ -48,9 +48,12 @@ def test_free_run_hands_the_state_on():
         count = 1 if state is None else state + 1
         return np.full_like(inputs, count), count
 
-    free, _ = Sine(points=12).exhibits(counting)
+    free, _ = Sine(points=12).exhibits(counting, None)
 
     assert free.answer[1:].tolist() == list(range(1, 12))
+    carried, led = Sine(points=12).exhibits(counting, 20)
+    assert carried.answer[1:].tolist() == list(range(21, 32))
+    assert led.answer[1:].tolist() == [21] * 11
 
 
 def test_forecast_windows_and_targets_are_pieces_of_the_series():
@@ -63,6 +66,18 @@ def test_forecast_windows_and_targets_are_pieces_of_the_series():
     np.testing.assert_allclose(inputs[:, 7, 0], series[7:27], atol=1e-6)
     np.testing.assert_allclose(targets[:, 0], series[20:], atol=1e-6)
     assert task.baseline == pytest.approx(series[20:].var(), rel=1e-4)
+
+
+def test_answer_may_lie_further_ahead():
+    """Ten points ahead of a window of 30 is the fortieth point."""
+    task = Lorenz(lookback=30, points=400, ahead=10)
+    (shown,) = task.exhibits(lambda inputs, _: (inputs, None), None)
+    inputs, targets = task.batch(np.random.default_rng(0), 400)
+
+    np.testing.assert_allclose(inputs[:, 5, 0], shown.truth[5:35])
+    np.testing.assert_allclose(targets[:, 0], shown.truth[39:320])
+    assert int(np.isnan(shown.answer).sum()) == 39
+    np.testing.assert_allclose(shown.answer[39:], shown.truth[29:-10])
 
 
 def test_held_out_points_are_never_trained_on():
@@ -96,7 +111,7 @@ def test_sunspots_come_from_statsmodels():
     """309 years from 1700 on, with a cycle of about 11 years."""
     pytest.importorskip("statsmodels")
     task = Series()
-    (shown,) = task.exhibits(lambda inputs, _: (inputs, None))
+    (shown,) = task.exhibits(lambda inputs, _: (inputs, None), None)
 
     assert (len(shown.x), shown.x[0], shown.x[-1]) == (309, 1700, 2008)
     spectrum = np.abs(np.fft.rfft(shown.truth - shown.truth.mean()))
@@ -115,7 +130,7 @@ def test_missing_statsmodels_is_one_message(monkeypatch):
 @pytest.mark.parametrize("lookback", [1, 98])
 def test_window_that_does_not_fit_is_refused(lookback):
     """With the sizes that do."""
-    with pytest.raises(UsageError, match="windows of 2 to 98 fit"):
+    with pytest.raises(UsageError, match="1 ahead: windows of 2 to 98 fit"):
         Forecast(lookback=lookback if lookback == 1 else 99, points=100)
 
 

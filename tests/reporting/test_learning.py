@@ -1,0 +1,125 @@
+"""What was learned, in words."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gradscope.reporting.claims import claims
+from gradscope.reporting.learning import costs, learned, scored, shown
+
+
+def _settings(**columns):
+    rows = pd.DataFrame(
+        {
+            "task": "adding",
+            "cell": ["lstm", "rnn_tanh"],
+            "initialisation": "default",
+            "clipping": "none",
+            "seeds": 3,
+            "trials": 3,
+            "loss_final_mean": [0.015, 0.17],
+            "loss_final_low": [0.01, 0.16],
+            "loss_final_high": [0.02, 0.18],
+            "solved_below": 0.0167,
+            "solved": [3, 0],
+            "score": [0.9, 0.5],
+            "score_name": "test accuracy",
+            "parameters": [4480, 1120],
+            "seconds_per_iteration": [0.004, 0.002],
+        }
+    )
+    return rows.assign(**columns)
+
+
+def test_solving_is_counted_and_the_best_is_named():
+    """The lede counts, the statement lists by loss."""
+    lede, statement = learned(_settings())
+
+    assert lede == "1 of 2 settings solves it with every seed (loss below 0.0167). "
+    assert statement.text.startswith("The lowest loss, 0.0150, is that of lstm default;")
+    assert statement.lines[0] == "lstm default: 0.0150 (0.0100 to 0.0200), solved with 3 of 3 seeds"
+
+
+def test_without_a_loss_that_means_solved_only_losses_are_told():
+    """Nobody solves English."""
+    lede, statement = learned(_settings(solved_below=np.nan))
+
+    assert lede == ""
+    assert "solved" not in statement.text + "".join(statement.lines)
+
+
+def test_scores_are_told_at_first_and_at_last():
+    """The mean over seeds, and their spread at the end."""
+    scores = pd.DataFrame(
+        [
+            {
+                "cell": "lstm",
+                "initialisation": "default",
+                "clipping": "none",
+                "seed": seed,
+                "iteration": at,
+                "score": score,
+            }
+            for seed, course in enumerate(([0.5, 0.9], [0.6, 0.94]))
+            for at, score in zip((31, 63), course, strict=True)
+        ]
+    )
+
+    statement = scored(_settings(), scores)
+
+    assert statement.head == "Test accuracy"
+    assert statement.lines == (
+        "lstm default: 55.0\u202f% after the first pass, 92.0\u202f% after 2 passes (90.0\u202f% to 94.0\u202f%)",
+    )
+
+
+def test_what_was_shown_is_measured_where_it_was_answered():
+    """A missing answer counts for nothing; the median over seeds."""
+    keys = {"cell": "lstm", "initialisation": "default", "clipping": "none", "name": "free run"}
+    exhibits = pd.concat(
+        [
+            pd.DataFrame(
+                keys
+                | {
+                    "seed": seed,
+                    "iterations": at,
+                    "x": [0.0, 1, 2],
+                    "truth": [1.0, -1, 1],
+                    "answer": [np.nan, -1 - e, 1 + e],
+                }
+            )
+            for seed in (0, 1)
+            for at, e in ((200, 0.8), (6000, 0.1))
+        ]
+    )
+
+    (statement,) = shown(_settings(), exhibits)
+
+    assert statement.lines == ("lstm default: 0.80 after 200 and 0.10 after 6000 iterations",)
+    assert "free run" in statement.text
+
+
+def test_costs_stand_beside_each_other():
+    """Only where there is something to compare."""
+    assert costs(_settings()).lines == (
+        "lstm: 4,480 parameters, 4.0 ms an iteration",
+        "rnn_tanh: 1,120 parameters, 2.0 ms an iteration",
+    )
+    assert costs(_settings().head(1)) is None
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame(), pd.DataFrame(columns=["claim"])])
+def test_no_claims_say_nothing(table):
+    """A study that states none has no such section."""
+    assert claims(table) == ("", ())
+
+
+def test_claims_are_counted_by_what_came_out():
+    """In the order from good to unknown."""
+    row = {"claim": "it is so", "source": "somebody", "task": "", "detail": "1 against 2"}
+    table = pd.DataFrame([row | {"outcome": outcome} for outcome in ("not tried", "reproduced", "contradicted")])
+
+    sentence, found = claims(table)
+
+    assert sentence == "Of 3 published claims held against these trials: 1 reproduced, 1 contradicted and 1 not tried."
+    assert [claim.outcome for claim in found] == ["not tried", "reproduced", "contradicted"]
