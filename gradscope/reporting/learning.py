@@ -9,6 +9,7 @@ from gradscope.reporting.numbers import counted, listed, number
 from gradscope.reporting.statement import Statement
 
 _MOST_LINES = 8
+_KEYS = ("cell", "initialisation", "clipping")
 
 
 def learned(rows: pd.DataFrame) -> tuple[str, Statement | None]:
@@ -79,13 +80,57 @@ def scored(rows: pd.DataFrame, scores: pd.DataFrame) -> Statement | None:
     for _, row in rows.sort_values("score", ascending=False).iterrows():
         own = _of(scores, row)
         if len(own):
-            course = own.groupby("iteration")["score"].mean()
-            seeds = own[own["iteration"] == course.index[-1]]["score"]
+            passes = own.groupby("iteration")["score"].mean()
+            seeds = own[own["iteration"] == passes.index[-1]]["score"]
             lines.append(
-                f"{name(row, rows)}: {_percent(course.iloc[0])} after the first pass, {_percent(course.iloc[-1])} "
-                f"after {counted(len(course), 'pass', 'passes')} ({_percent(seeds.min())} to {_percent(seeds.max())})"
+                f"{name(row, rows)}: {_percent(passes.iloc[0])} after the first pass, {_percent(passes.iloc[-1])} "
+                f"after {counted(len(passes), 'pass', 'passes')} ({_percent(seeds.min())} to {_percent(seeds.max())})"
             )
     return Statement("aside", what[:1].upper() + what[1:], "on data that was never trained on:", tuple(lines))
+
+
+def course(exhibits: pd.DataFrame) -> str:
+    """Say in a sentence how the error of what is shown first moved with training, over all settings.
+
+    Args:
+        exhibits: of `Comparison.exhibits`, one task.
+
+    Returns:
+        The sentence, with a space after it; empty where there is nothing to say.
+    """
+    if exhibits.empty:
+        return ""
+    what = exhibits["name"].iloc[0]
+    errors = {
+        str(at): float(np.median([error for _, one in part.groupby(list(_KEYS)) for error in _errors(one)]))
+        for at, part in exhibits[exhibits["name"] == what].groupby("iterations")
+    }
+    trivial = number(float(np.nanstd(exhibits["truth"].to_numpy(float))), 2)
+    steps = listed([f"{number(error, 2)} after {at}" for at, error in errors.items()])
+    return f"{what[:1].upper()}{what[1:]}: an error of {steps} iterations (always answering the mean: {trivial}). "
+
+
+def clipped(rows: pd.DataFrame, clipping: pd.DataFrame) -> Statement | None:
+    """Say how each clipping acted.
+
+    Args:
+        rows: of `Comparison.settings`, one task.
+        clipping: of `Comparison.clipping`, the same task.
+
+    Returns:
+        None where no trial clipped, or all did alike.
+    """
+    acting = clipping[clipping["clipping"] != "none"] if len(clipping) else clipping
+    if acting.empty or len(set(rows["clipping"])) < 2:
+        return None
+    columns = ["clipped_share", "coefficient_median", "cosine_median"]
+    means = acting.groupby(list(_KEYS), sort=False)[columns].mean().reset_index()
+    lines = tuple(
+        f"{row['cell']} {row['initialisation']}, {row['clipping']}: in {_percent(row['clipped_share'])} of the "
+        f"iterations, to {number(row['coefficient_median'], 2)} of its length, direction kept to {number(row['cosine_median'])}"
+        for _, row in means.sort_values("clipped_share", ascending=False).head(2 * _MOST_LINES).iterrows()
+    )
+    return Statement("aside", "Clipping acts", "how often, how strongly (median) and how straight (cosine):", lines)
 
 
 def shown(rows: pd.DataFrame, exhibits: pd.DataFrame) -> Iterator[Statement]:
@@ -126,8 +171,7 @@ def _loss_line(row: pd.Series, rows: pd.DataFrame) -> str:
 
 
 def _of(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
-    keys = ("cell", "initialisation", "clipping")
-    return table[np.logical_and.reduce([table[key] == row[key] for key in keys])]
+    return table[np.logical_and.reduce([table[key] == row[key] for key in _KEYS])]
 
 
 def _errors(part: pd.DataFrame) -> list[float]:

@@ -14,7 +14,7 @@ from gradscope.reporting.figures.heatmap import heatmap_plate
 from gradscope.reporting.figures.lags import Frame, ceiling, lag_plate
 from gradscope.reporting.figures.losses import loss_plate
 from gradscope.reporting.glossary import GLOSSARY
-from gradscope.reporting.learning import costs, name, scored, shown
+from gradscope.reporting.learning import clipped, costs, course, name, scored, shown
 from gradscope.reporting.numbers import counted
 from gradscope.reporting.page import check_target, render, write_page
 from gradscope.reporting.svg import SvgInliner
@@ -105,8 +105,9 @@ def _with_learning(answer: "TaskAnswer", comparison: "Comparison") -> "TaskAnswe
     )
     more = [*shown(settings, exhibits), scored(settings, scores)]
     first = tuple(one for one in more if one is not None)
-    last = tuple(one for one in [costs(settings)] if one is not None)
-    return replace(answer, statements=(*first, *answer.statements, *last))
+    clipping = clipped(settings, _of_task(comparison.clipping, answer.task))
+    last = tuple(one for one in [clipping, costs(settings)] if one is not None)
+    return replace(answer, lede=course(exhibits) + answer.lede, statements=(*first, *answer.statements, *last))
 
 
 def _of_task(table: "pd.DataFrame", task: str) -> "pd.DataFrame":

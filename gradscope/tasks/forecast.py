@@ -1,5 +1,7 @@
 """A sine wave, forecast from windows."""
 
+import math
+
 import numpy as np
 
 from gradscope.tasks.windows import WindowedSeries
@@ -16,7 +18,8 @@ class Forecast(WindowedSeries):
     """
 
     baseline_meaning = "always answering the mean of the wave"
-    solved = 0.01
+    # Noise-free, so that nothing but patience ends the loss.
+    solved = math.nan
 
     def __init__(self, lookback: int = 20, points: int = 500, width: float = 50.0, held_out: float = 0.0) -> None:
         x = np.linspace(0, width, points)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from gradscope.reporting.claims import claims
-from gradscope.reporting.learning import costs, learned, scored, shown
+from gradscope.reporting.learning import clipped, costs, course, learned, scored, shown
 
 
 def _settings(**columns):
@@ -97,6 +97,56 @@ def test_what_was_shown_is_measured_where_it_was_answered():
 
     assert statement.lines == ("lstm default: 0.80 after 200 and 0.10 after 6000 iterations",)
     assert "free run" in statement.text
+
+
+def test_the_course_of_what_is_shown_is_one_sentence():
+    """The median error over all settings and seeds at each stop, beside that of the mean: truth 1, -1, 1, -1 has 1."""
+    exhibits = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "cell": "lstm",
+                    "initialisation": start,
+                    "clipping": "none",
+                    "seed": 0,
+                    "name": "free run",
+                    "iterations": at,
+                    "truth": [1.0, -1, 1, -1],
+                    "answer": [1.0 + error, -1 - error, 1 - error, -1 + error],
+                }
+            )
+            for start, scale in (("default", 0.5), ("orthogonal", 1.5))
+            for at, error in ((200, 0.8 * scale), (6000, 0.1 * scale))
+        ]
+    )
+
+    assert course(exhibits) == (
+        "Free run: an error of 0.80 after 200 and 0.10 after 6000 iterations (always answering the mean: 1.0). "
+    )
+    assert course(exhibits.head(0)) == ""
+
+
+def test_clippings_are_told_by_how_often_they_act():
+    """The mean over seeds, the most frequent first; without a choice of clippings there is nothing to tell."""
+    keys = {"cell": "lstm", "initialisation": "default"}
+    acts = pd.DataFrame(
+        [
+            keys | {"clipping": how, "clipped_share": share, "coefficient_median": length, "cosine_median": cosine}
+            for how, share, length, cosine in (
+                ("none", 0.0, 1.0, 1.0),
+                ("norm(1.0)", 0.2, 0.5, 1.0),
+                ("norm(1.0)", 0.4, 0.7, 1.0),
+                ("value(0.1)", 0.9, 0.3, 0.8),
+            )
+        ]
+    )
+    settings = pd.DataFrame({"clipping": ["none", "norm(1.0)", "value(0.1)"]})
+
+    assert clipped(settings, acts).lines == (
+        "lstm default, value(0.1): in 90.0\u202f% of the iterations, to 0.30 of its length, direction kept to 0.800",
+        "lstm default, norm(1.0): in 30.0\u202f% of the iterations, to 0.60 of its length, direction kept to 1.00",
+    )
+    assert clipped(settings.head(1), acts) is None
 
 
 def test_costs_stand_beside_each_other():

@@ -51,9 +51,23 @@ def test_free_run_hands_the_state_on():
     free, _ = Sine(points=12).exhibits(counting, None)
 
     assert free.answer[1:].tolist() == list(range(1, 12))
-    carried, led = Sine(points=12).exhibits(counting, 20)
-    assert carried.answer[1:].tolist() == list(range(21, 32))
-    assert led.answer[1:].tolist() == [21] * 11
+    # Carried on from 20, it has read the window before: that is call 21.
+    carried, led = Sine(points=12, carry=True).exhibits(counting, 20)
+    assert carried.answer[1:].tolist() == list(range(22, 33))
+    assert led.answer[1:].tolist() == [22] * 11
+
+
+def test_the_window_before_leads_smoothly_into_the_first_point():
+    """A network that keeps the last point that it read as its state has seen the point right before 0."""
+
+    def remembering(inputs, state):
+        return inputs, float(inputs[-1, 0, 0])
+
+    seen = []
+    task = Sine(points=50, width=10.0, carry=True)
+    task.exhibits(lambda inputs, state: (seen.append(state), remembering(inputs, state))[1], None)
+
+    assert seen[1] == pytest.approx(np.sin(-10 / 49), abs=1e-6)
 
 
 def test_forecast_windows_and_targets_are_pieces_of_the_series():
