@@ -127,7 +127,8 @@ def clipped(rows: pd.DataFrame, clipping: pd.DataFrame) -> Statement | None:
     means = acting.groupby(list(_KEYS), sort=False)[columns].mean().reset_index()
     lines = tuple(
         f"{row['cell']} {row['initialisation']}, {row['clipping']}: in {_percent(row['clipped_share'])} of the "
-        f"iterations, to {number(row['coefficient_median'], 2)} of its length, direction kept to {number(row['cosine_median'])}"
+        f"iterations, to {number(row['coefficient_median'], 2)} of its length, direction kept to "
+        f"{number(row['cosine_median'])}"
         for _, row in means.sort_values("clipped_share", ascending=False).head(2 * _MOST_LINES).iterrows()
     )
     return Statement("aside", "Clipping acts", "how often, how strongly (median) and how straight (cosine):", lines)
