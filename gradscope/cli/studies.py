@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gradscope.cli import truth_cases
 from gradscope.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def command(out: Path, as_json: bool) -> None:
     for name, path in built_in_studies().items():
         spec, quick = load_study(path), load_study(path, "quick")
         rows.append((name, spec.title, spec.question, _seconds(spec, out), _seconds(quick, out)))
+    rows.append((truth_cases.NAME, truth_cases.TITLE, truth_cases.QUESTION, truth_cases.SECONDS, truth_cases.SECONDS))
     if as_json:
         click.echo(json.dumps([dict(zip(_KEYS, row, strict=True)) for row in rows], indent=2))
         return

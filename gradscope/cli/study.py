@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gradscope.cli import truth_cases
 from gradscope.errors import GradscopeError, UsageError
 
 if TYPE_CHECKING:
@@ -56,15 +57,27 @@ def command(
 ) -> None:
     """Train a grid of recurrent models, compare their gradients, write one report.
 
-    NAME is a built-in study (see `gradscope studies`), FILE.toml one of your own. Trials that are finished on disk are
-    not trained again.
+    NAME is a built-in study (see `gradscope studies`), FILE.toml one of your own; `truth` compares gradscope's numbers
+    with closed forms and published values. Trials that are finished on disk are not trained again.
     """
     _check(quick, full, workers)
+    if name == truth_cases.NAME:
+        given = {
+            "--full": full,
+            "--workers": workers is not None,
+            "--scheduler": scheduler is not None,
+            "--set": settings,
+            "--only": only,
+            "--dry-run": dry_run,
+        }
+        _refuse(name, [option for option, is_given in given.items() if is_given])
+        truth_cases.run_truth(out, as_json=as_json)
+        return
     from gradscope.study.catalogue import find_study
     from gradscope.study.loading import load_study
 
     mode: Mode = "quick" if quick else "full" if full else "default"
-    spec = load_study(find_study(name), mode, settings)
+    spec = load_study(find_study(name, (truth_cases.NAME,)), mode, settings)
     from gradscope.study.runner import Setup
 
     setup = Setup(out, workers, scheduler, fresh, mode, shlex.join(["gradscope", *sys.argv[1:]]), only)
@@ -85,6 +98,16 @@ def _check(quick: bool, full: bool, workers: int | None) -> None:
         raise UsageError("--quick and --full exclude each other: give one of them, or neither")
     if workers is not None and workers < 0:
         raise UsageError(f"--workers expects 0 (train in this process) or more, got {workers}")
+
+
+def _refuse(name: str, options: list[str]) -> None:
+    """Refuse options that mean something for a grid of trainings alone.
+
+    Raises:
+        UsageError: which.
+    """
+    if options:
+        raise UsageError(f"the study {name} has no grid of trainings: leave out {', '.join(options)}")
 
 
 def _run(spec: "StudySpec", setup: "Setup") -> tuple["Comparison", Path]:

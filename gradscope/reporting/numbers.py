@@ -42,13 +42,13 @@ def tick(value: float) -> str:
     return f"{short:,.10f}".rstrip("0").rstrip(".").replace(",", "\u202f").replace("-", "−")
 
 
-def scientific(value: float) -> str:
-    """Return a number as a power of ten with two digits before it.
+def scientific(value: float, digits: int = 2) -> str:
+    """Return a number as a power of ten with so many significant digits before it.
 
     Returns:
         For instance `3.1 × 10⁻⁸`.
     """
-    mantissa, exponent = f"{value:.1e}".split("e")
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     return f"{mantissa.replace('-', '−')}\u202f×\u202f10{power(int(exponent))}"
 
 

@@ -1,5 +1,6 @@
 """Which studies there are: the TOML files that come with gradscope, or the user's own."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import gradscope
@@ -23,11 +24,12 @@ def built_in_studies() -> dict[str, Path]:
     return {path.stem: path for path in sorted(studies_folder().glob("*.toml"))}
 
 
-def find_study(name: str) -> Path:
+def find_study(name: str, others: Sequence[str] = ()) -> Path:
     """Find a study by what the user calls it.
 
     Args:
         name: a built-in study's name, or the path of a TOML file.
+        others: names of studies that are no TOML file, to be suggested too.
 
     Returns:
         Its file.
@@ -43,7 +45,8 @@ def find_study(name: str) -> Path:
         if not path.is_file():
             raise UsageError(f"cannot read the study {name}: {'a folder' if path.is_dir() else 'no such file'}")
         return path
-    near = did_you_mean(name, known) or "."
+    names = [*known, *others]
+    near = did_you_mean(name, names) or "."
     raise UsageError(
-        f"there is no study {name!r}{near} Built in: {', '.join(known)}. Your own study is a path that ends in .toml"
+        f"there is no study {name!r}{near} Built in: {', '.join(names)}. Your own study is a path that ends in .toml"
     )

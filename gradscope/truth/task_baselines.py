@@ -14,7 +14,7 @@ _DRAWN = 20_000
 
 def _run() -> Outcome:
     adding = Adding()
-    _, targets = adding.batch(np.random.default_rng(16), _DRAWN)
+    targets = adding.batch(np.random.default_rng(16), _DRAWN).targets
     loss = float(np.mean((targets.astype(np.float64) - 1) ** 2))
     # The squared error of a sum of two uniform numbers has a standard deviation of 0.197.
     chance = 4 * 0.197 / _DRAWN**0.5
@@ -45,7 +45,7 @@ def _run() -> Outcome:
 
 def _equal_odds() -> float:
     """Return the cross entropy, by torch, of a network that gives every symbol the same odds."""
-    _, symbols = CopyMemory(100).batch(np.random.default_rng(16), 10)
+    symbols = CopyMemory(100).batch(np.random.default_rng(16), 10).targets
     answers = torch.zeros(symbols.size, SYMBOLS, dtype=torch.float64)
     return float(nn.functional.cross_entropy(answers, torch.from_numpy(symbols).flatten()))
 

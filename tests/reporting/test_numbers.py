@@ -26,6 +26,12 @@ def test_number(value: float, words: str) -> None:
     assert numbers.number(value) == words
 
 
+def test_scientific_keeps_the_digits_that_are_asked_for() -> None:
+    """Two where nothing is said."""
+    assert numbers.scientific(4.61e13) == "4.6\u202f×\u202f10¹³"
+    assert numbers.scientific(-4.6123e13, 4) == "\u22124.612\u202f×\u202f10¹³"
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
