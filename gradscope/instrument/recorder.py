@@ -4,7 +4,7 @@ import sys
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -204,8 +204,15 @@ class Recorder:
         # run inside another.
         task = torch._C._current_graph_task_id()
         if task not in self._waiting:
-            Variable._execution_engine.queue_callback(partial(self._after_backward, task))
+            self._at_the_very_end(partial(self._after_backward, task))
         return self._waiting[task]
+
+    @staticmethod
+    def _at_the_very_end(of_backward: Callable[[], None]) -> None:
+        # DistributedDataParallel queues a callback of its own, late, to put averaged gradients in place: what is queued
+        # by a callback comes after that.
+        queue = Variable._execution_engine.queue_callback
+        queue(lambda: queue(of_backward))
 
     def _after_backward(self, task: int) -> None:
         waiting, watch = self._waiting.pop(task, []), self._parameter_watch

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 from torch.amp import GradScaler
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from gradscope import __version__
@@ -17,10 +18,10 @@ from gradscope.errors import UsageError
 from gradscope.instrument.layers import find_sources, nothing_recurrent
 from gradscope.instrument.recorder import Recorder
 from gradscope.instrument.schedules import Schedule, as_schedule
+from gradscope.instrument.shared_run import begin_or_join
 from gradscope.instrument.sink import FEW_SEQUENCES, Sink
 from gradscope.instrument.source import Source
 from gradscope.instrument.taps import Taps
-from gradscope.runs import RunWriter
 
 Keep = Literal["norms", "states", "full"]
 _SEQUENCES: dict[str, int | None] = {"norms": 0, "states": FEW_SEQUENCES, "full": None}
@@ -49,7 +50,10 @@ def watch(
 
     Args:
         model: holds nn.RNN, nn.GRU or nn.LSTM, or cells that a loop calls: nn.RNNCell, nn.GRUCell, nn.LSTMCell, or
-            your own taught by `register_cell`. For a loop of plain tensors call `recorder.tap`.
+            your own taught by `register_cell`. For a loop of plain tensors call `recorder.tap`. Under
+            DistributedDataParallel each process watches its own batches and writes into the same run folder, which
+            `open_run(run, rank=...)` reads; gradients through time are of the process's own loss, those of the
+            parameters the average over all processes, which the optimizer gets.
         optimizer: its `step` ends an iteration; of several, that of the last. Without one, call
             `recorder.end_iteration()`.
         run: folder to write; None keeps only `recorder.latest`.
@@ -78,10 +82,12 @@ def watch(
         _check_optimizer(model, each)
     if scaler is not None and not isinstance(scaler, GradScaler):
         raise UsageError(f"scaler expects a torch.amp.GradScaler, got {_named(scaler)}.")
+    # Names are those of the model inside, so that the runs of one process and of many compare.
+    model = model.module if isinstance(model, DistributedDataParallel) else model
     sources, spacing = find_sources(model), as_schedule(schedule)
     folder = None if run is None else Path(run)
     described = _describe(model, sources, spacing, keep, metadata or {})
-    writer = None if folder is None else RunWriter(folder, described, overwrite=overwrite)
+    writer = None if folder is None else begin_or_join(folder, described, overwrite=overwrite)
     parameters = dict(model.named_parameters())
     taps = Taps(_layer_facts(sources), None if sources else nothing_recurrent(model))
     return Recorder(sources, taps, parameters, optimizers, spacing, Sink(writer, _SEQUENCES[keep]), folder, scaler)

@@ -7,6 +7,7 @@ FORMAT = 1
 """Version of the layout; a reader refuses what is newer than itself."""
 
 RUN_FILE = "run.json"
+"""Describes the run; where several processes train together, the part of the one that began it."""
 
 COMMITTED = b"gradscope.committed"
 """Key, in an iterations part's Parquet metadata, of the parts that it commits."""
@@ -66,6 +67,7 @@ ORDER: dict[str, tuple[str, ...]] = {
 }
 """How each table is sorted; these columns have a value in every row."""
 
+_RANK_FILE = re.compile(r"run\.rank\d+\.json")
 _PART = re.compile(rf"({'|'.join(TABLES)})-([0-9a-z]+)-(\d{{6,}})\.parquet")
 
 
@@ -88,6 +90,16 @@ def parse_part(name: str) -> Part | None:
     return Part(found[1], found[2], int(found[3])) if found else None
 
 
+def rank_file(rank: int) -> str:
+    """Return the name of the file that describes what another process of the same training adds to a run."""
+    return f"run.rank{rank}.json"
+
+
+def is_run_file(name: str) -> bool:
+    """Return whether a file of this name describes a run, or one process's part of it."""
+    return name == RUN_FILE or _RANK_FILE.fullmatch(name) is not None
+
+
 def temporary_name(name: str) -> str:
     """Return the name under which a file is written before it is moved into place; readers skip it."""
     return f".{name}.tmp"
@@ -97,4 +109,4 @@ def is_ours(name: str) -> bool:
     """Return whether a run's writer could have left a file of this name, finished or not."""
     if name.startswith(".") and name.endswith(".tmp"):
         name = name.removeprefix(".").removesuffix(".tmp")
-    return name == RUN_FILE or parse_part(name) is not None
+    return is_run_file(name) or parse_part(name) is not None

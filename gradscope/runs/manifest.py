@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gradscope.errors import RunError
-from gradscope.runs.layout import FORMAT, RUN_FILE, temporary_name
+from gradscope.runs.layout import FORMAT, RUN_FILE, is_run_file, temporary_name
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,19 @@ class Manifest:
     complete: bool = False
     flushes: int | None = None
 
+    @property
+    def rank(self) -> int:
+        """Return which process of a training in several wrote it; 0 for a training in one."""
+        rank = self.metadata.get("rank")
+        return rank if type(rank) is int else 0
+
     def closed(self, flushes: int, extra: Mapping[str, object]) -> "Manifest":
         """Return the manifest of the finished run, its metadata merged with `extra`."""
         return replace(self, metadata={**self.metadata, **extra}, complete=True, flushes=flushes)
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Put run.json into the folder, in place of an earlier one.
+def write_manifest(folder: Path, manifest: Manifest, name: str = RUN_FILE) -> None:
+    """Put run.json, or another process's file, into the folder, in place of an earlier one.
 
     Raises:
         OSError: The file cannot be written.
@@ -50,18 +56,30 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         text = json.dumps(content, indent=2, default=_plain)
     except (TypeError, ValueError) as error:
         raise RunError(f"The metadata of the run {folder} cannot be written as JSON: {error}.") from error
-    temporary = folder / temporary_name(RUN_FILE)
+    temporary = folder / temporary_name(name)
     temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, folder / RUN_FILE)  # noqa: PTH105 - the one call whose atomicity we rely on
+    os.replace(temporary, folder / name)  # noqa: PTH105 - the one call whose atomicity we rely on
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Return what run.json says.
+def read_manifests(folder: Path) -> dict[int, Manifest]:
+    """Return rank -> what run.json, or that process's file, says, in the order of ranks.
+
+    Raises:
+        RunError: There is no run, or a file is not what a writer writes.
+    """
+    first = read_manifest(folder)
+    others = sorted(path.name for path in folder.iterdir() if path.name != RUN_FILE and is_run_file(path.name))
+    found = {manifest.rank: manifest for manifest in (*(read_manifest(folder, name) for name in others), first)}
+    return dict(sorted(found.items()))
+
+
+def read_manifest(folder: Path, name: str = RUN_FILE) -> Manifest:
+    """Return what run.json, or another process's file, says.
 
     Raises:
         RunError: There is none, or it is not what a writer writes.
     """
-    path = folder / RUN_FILE
+    path = folder / name
     try:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from gradscope.errors import UsageError
 from gradscope.runs.layout import LISTS, ORDER, TABLES
-from gradscope.runs.manifest import Manifest, read_manifest
+from gradscope.runs.manifest import Manifest, read_manifests
 from gradscope.runs.parts import Snapshot, data_frame, read_parts, take_snapshot
 from gradscope.runs.sequences import SequenceTable
 
@@ -26,10 +27,14 @@ class Run:
         path: The run folder.
         metadata: What the writer said about the run.
         complete: Whether the run was closed; False while it is written and after a crash.
+        rank: Of the process that recorded it, where several train together; 0 otherwise.
+        ranks: Of all processes that recorded there.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, snapshot: Snapshot) -> None:
+    def __init__(self, path: Path, manifest: Manifest, snapshot: Snapshot, ranks: tuple[int, ...] = (0,)) -> None:
         self.path = path
+        self.rank = manifest.rank
+        self.ranks = ranks
         self.metadata: dict[str, Any] = manifest.metadata
         self.complete = manifest.complete
         self._snapshot = snapshot
@@ -127,20 +132,27 @@ class Run:
         return frame.sort_values(list(ORDER[table]), key=key, kind="stable", ignore_index=True)
 
 
-def open_run(path: str | os.PathLike[str]) -> Run:
+def open_run(path: str | os.PathLike[str], rank: int | None = None) -> Run:
     """Open a run folder, finished or still being written.
 
     Nothing in it is executed or unpickled: a run may come from anyone.
 
     Args:
         path: The folder that `watch(run=...)` was given.
+        rank: Of several processes that train together, whose part to read; None for the lowest, which is 0 unless that
+            one did not watch.
 
     Returns:
         The run as it stands at this moment, up to its last whole flush.
 
     Raises:
         RunError: The folder is missing, is not a run, or is damaged.
+        UsageError: No process of that rank recorded there.
     """
     folder = Path(path)
-    manifest = read_manifest(folder)
-    return Run(folder, manifest, take_snapshot(folder, manifest))
+    manifests = read_manifests(folder)
+    rank = min(manifests) if rank is None else rank
+    if rank not in manifests:
+        there = ", ".join(str(one) for one in manifests)
+        raise UsageError(f"The run {folder} has no rank {rank!r}; it has: {there}.")
+    return Run(folder, manifests[rank], take_snapshot(folder, manifests[rank]), tuple(manifests))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from gradscope.errors import RunError
 from gradscope.runs.columns import ColumnLike, arrow_table
-from gradscope.runs.layout import COMMITTED, RUN_FILE, TABLES, Part, is_ours, temporary_name
+from gradscope.runs.layout import COMMITTED, RUN_FILE, TABLES, Part, is_ours, is_run_file, rank_file, temporary_name
 from gradscope.runs.manifest import Manifest, read_manifest, write_manifest
 
 _NAMES = ["layer", "parameter", "gate"]
@@ -29,24 +29,44 @@ class RunWriter:
         path: The run folder; made if it is not there.
         metadata: Whatever describes the run; must be sayable in JSON.
         overwrite: Replace a run that is there already. Files that are not a run's own are never touched.
+        joins: Rank of a process that adds its own parts to the run that another process of the same training has begun
+            there; None to begin a run.
 
     Raises:
         RunError: A run or something else is there already, or the folder cannot be written.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], metadata: Mapping[str, object], *, overwrite: bool = False
+        self,
+        path: str | os.PathLike[str],
+        metadata: Mapping[str, object],
+        *,
+        overwrite: bool = False,
+        joins: int | None = None,
     ) -> None:
         self.path = Path(path)
         self.flushes = 0
         self._manifest = Manifest(writer=secrets.token_hex(6), metadata=dict(metadata))
+        self._run_file = RUN_FILE if joins is None else rank_file(joins)
         with _said_in_words(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            leftovers = _claim(self.path, overwrite=overwrite)
+            leftovers = _claim(self.path, overwrite=overwrite) if joins is None else []
             # The new run.json disowns the old parts at once; a kill while they are deleted does no harm.
-            write_manifest(self.path, self._manifest)
+            write_manifest(self.path, self._manifest, self._run_file)
             for leftover in leftovers:
                 leftover.unlink(missing_ok=True)
+
+    @property
+    def token(self) -> str:
+        """Tells this writer from any other."""
+        return self._manifest.writer
+
+    def shares_folder_with(self, token: str) -> bool:
+        """Return whether the writer of that token has begun the run in this very folder."""
+        try:
+            return read_manifest(self.path).writer == token
+        except RunError:
+            return False
 
     @property
     def complete(self) -> bool:
@@ -90,7 +110,7 @@ class RunWriter:
         with _said_in_words(self.path):
             self._refuse_if_replaced()
             closed = self._manifest.closed(self.flushes, extra_metadata or {})
-            write_manifest(self.path, closed)
+            write_manifest(self.path, closed, self._run_file)
         self._manifest = closed
 
     def _write_part(self, table: str, content: Any) -> int:  # noqa: ANN401 - pyarrow ships no types
@@ -108,7 +128,9 @@ class RunWriter:
         return size
 
     def _refuse_if_replaced(self) -> None:
-        if read_manifest(self.path).writer != self._manifest.writer:
+        # What another process wrote goes when a new run begins there; run.json is then the new run's.
+        gone = self._run_file != RUN_FILE and not (self.path / self._run_file).exists()
+        if gone or read_manifest(self.path, self._run_file).writer != self._manifest.writer:
             raise RunError(
                 f"Another process has begun a new run in {self.path}: this one stops writing there. "
                 "Give each process a folder of its own."
@@ -133,7 +155,8 @@ def _claim(folder: Path, *, overwrite: bool) -> list[Path]:
         raise RunError(
             f"There is a run at {folder} already. Give another folder, or overwrite=True to replace that run."
         )
-    return [path for path in found if is_ours(path.name) and path.name != RUN_FILE]
+    leftovers = [path for path in found if is_ours(path.name) and path.name != RUN_FILE]
+    return sorted(leftovers, key=lambda path: not is_run_file(path.name))
 
 
 @contextmanager
