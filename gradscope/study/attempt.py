@@ -28,7 +28,7 @@ def attempt_trial(trial: Trial, folder: Path) -> Outcome:
         forget_outcome(folder)
         outcome = _train(trial, folder)
     except Exception as error:  # noqa: BLE001 - one trial's failure must not lose the study
-        outcome = failure(trial, _reason(error), time.perf_counter() - began)
+        outcome = failure(trial, one_line(error), time.perf_counter() - began)
     return keep_outcome(trial, folder, outcome)
 
 
@@ -41,7 +41,7 @@ def keep_outcome(trial: Trial, folder: Path, outcome: Outcome) -> Outcome:
     try:
         write_outcome(folder, outcome)
     except OSError as error:
-        return failure(trial, _reason(error))
+        return failure(trial, one_line(error))
     return outcome
 
 
@@ -78,7 +78,7 @@ def _train(trial: Trial, folder: Path) -> Outcome:
         torch.set_num_threads(before)
 
 
-def _reason(error: Exception) -> str:
-    """Return the exception in one line."""
+def one_line(error: BaseException) -> str:
+    """Return an exception's type and message in one line."""
     words = " ".join(str(error).split())
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -20,13 +20,13 @@ class StudyProgress:
     Args:
         console: where to show it; a bar if that is a terminal.
         total: trials to run.
-        workers: how many run at once.
+        workers: how many run at once; None where nobody knows, since workers come and go.
     """
 
-    def __init__(self, console: Console, total: int, workers: int) -> None:
+    def __init__(self, console: Console, total: int, workers: int | None) -> None:
         self._console = console
         self._total = total
-        self._workers = max(workers, 1)
+        self._workers = workers
         self._done = self._failed = self._diverged = 0
         self._began = time.monotonic()
         self._bar: Progress | None = None
@@ -65,9 +65,10 @@ class StudyProgress:
             self._console.print(f"{self._words()}, {when}", highlight=False, soft_wrap=True)
 
     def _words(self) -> str:
-        running = min(self._workers, self._total - self._done)
+        left = self._total - self._done
+        running = "" if self._workers is None else f", {min(max(self._workers, 1), left)} running"
         diverged = f", {self._diverged} diverged" if self._diverged else ""
-        return f"{self._done} of {self._total} trials done, {running} running, {self._failed} failed{diverged}"
+        return f"{self._done} of {self._total} trials done{running}, {self._failed} failed{diverged}"
 
 
 class _TimeLeft(ProgressColumn):

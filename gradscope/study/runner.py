@@ -3,6 +3,7 @@
 import datetime
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from gradscope.study.attempt import finished_outcome
 from gradscope.study.comparison import Comparison, compare
 from gradscope.study.grid import expand_grid
 from gradscope.study.loading import Mode
-from gradscope.study.outcome import Outcome, forget_outcome
+from gradscope.study.outcome import Outcome, forget_outcome, read_outcome
 from gradscope.study.place import prepare_folder
 from gradscope.study.progress import StudyProgress
 from gradscope.study.provenance import machine, seeds, versions
@@ -121,10 +122,11 @@ def _train(spec: StudySpec, to_train: list[Job], total: int, setup: Setup, conso
     # As good as random, so that the pace so far foretells the time left although cells differ in speed.
     queue = sorted(to_train, key=lambda job: job[0].id)
     here = setup.workers == 0 and setup.scheduler is None
-    results = run_here(queue) if here else run_on_cluster(queue, workers, setup.scheduler)
+    say = partial(console.print, highlight=False, soft_wrap=True)
+    results = run_here(queue) if here else run_on_cluster(queue, workers, setup.scheduler, say)
     outcomes: list[Outcome] = []
     try:
-        with StudyProgress(console, len(queue), workers) as progress:
+        with StudyProgress(console, len(queue), None if setup.scheduler else workers) as progress:
             for outcome in results:
                 outcomes.append(outcome)
                 progress.advance(outcome)
@@ -135,7 +137,23 @@ def _train(spec: StudySpec, to_train: list[Job], total: int, setup: Setup, conso
         raise GradscopeError(
             f"interrupted: {kept} of {total} trials are finished and kept. The same command goes on from there"
         ) from None
+    _check_shared(queue, outcomes)
     return outcomes
+
+
+def _check_shared(queue: list[Job], outcomes: list[Outcome]) -> None:
+    """Make sure that what the workers wrote is here.
+
+    Raises:
+        RunError: they wrote into a folder of their own.
+    """
+    folder_of = {trial.id: folder for trial, folder in queue}
+    lost = [one for one in outcomes if one.status != "failed" and read_outcome(folder_of[one.trial]) is None]
+    if lost:
+        raise RunError(
+            f"{len(lost)} of {len(outcomes)} trials are finished, but not in {folder_of[lost[0].trial].parent}: their "
+            "workers have another folder of that name. Give an --out that every worker shares, such as one on NFS"
+        )
 
 
 def _plan(spec: StudySpec, total: int, to_train: int, workers: int, setup: Setup) -> str:

@@ -4,12 +4,12 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from gradscope.errors import RunError
-from gradscope.study.attempt import attempt_trial, failure, keep_outcome
+from gradscope.study.attempt import attempt_trial, failure, keep_outcome, one_line
 from gradscope.study.interrupts import interrupts_held, interrupts_ignored
 from gradscope.study.outcome import Outcome
 from gradscope.study.trial import Trial
@@ -34,7 +34,9 @@ def run_here(jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
         yield attempt_trial(trial, folder)
 
 
-def run_on_cluster(jobs: Sequence[Job], workers: int, scheduler: str | None = None) -> Generator[Outcome, None, None]:
+def run_on_cluster(
+    jobs: Sequence[Job], workers: int, scheduler: str | None = None, say: Callable[[str], object] = lambda _: None
+) -> Generator[Outcome, None, None]:
     """Run the trials in worker processes.
 
     A worker that dies is restarted by its nanny, and its trial is given out again; a trial that kills four workers is a
@@ -44,6 +46,7 @@ def run_on_cluster(jobs: Sequence[Job], workers: int, scheduler: str | None = No
         jobs: the trials and their folders, which the workers must be able to reach under the same path.
         workers: processes to start on this machine.
         scheduler: address of a running Dask scheduler; its workers are used and none is started.
+        say: is told what the user should know before the first trial ends.
 
     Yields:
         Each trial's outcome, as it ends.
@@ -54,6 +57,8 @@ def run_on_cluster(jobs: Sequence[Job], workers: int, scheduler: str | None = No
     from distributed import as_completed
 
     with _client(workers, scheduler) as client:
+        if not client.nthreads():
+            say(f"{scheduler} has no workers yet: waiting for them. They are started with `dask worker {scheduler}`")
         future_of = {
             client.submit(attempt_trial, trial, folder, key=f"trial-{trial.id}", pure=False): (trial, folder)
             for trial, folder in jobs
@@ -80,7 +85,7 @@ def _result(future: Any, trial: Trial, folder: Path) -> Outcome:  # noqa: ANN401
         raise RunError("lost the Dask scheduler. What is finished is kept: the same command goes on from there")
     error = future.exception()
     killed = type(error).__name__ == "KilledWorker"
-    reason = "it killed four workers, one after the other" if killed else f"{type(error).__name__}: {error}"
+    reason = f"it killed {error.allowed_failures + 1} workers, one after the other" if killed else one_line(error)
     return keep_outcome(trial, folder, failure(trial, reason))
 
 

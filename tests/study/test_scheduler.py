@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from gradscope.errors import RunError
+from gradscope.study.loading import load_study
+from gradscope.study.runner import Setup, run_study
 from gradscope.study.workers import run_on_cluster
 
 pytestmark = pytest.mark.slow
@@ -29,10 +31,14 @@ class Cluster:
         words = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--no-show"]
         self.scheduler = self._start(*words, stderr=subprocess.PIPE, text=True)
         self.address = self._address()
-        self.workers = [
-            self._start("worker", self.address, "--nthreads", "1", "--no-dashboard", stderr=subprocess.DEVNULL)
-            for _ in range(workers)
-        ]
+        self.workers = []
+        for _ in range(workers):
+            self.add_worker()
+
+    def add_worker(self):
+        """Start one more."""
+        words = ["worker", self.address, "--nthreads", "1", "--no-dashboard"]
+        self.workers.append(self._start(*words, stderr=subprocess.DEVNULL))
 
     def _start(self, *words, **options):
         return subprocess.Popen(
@@ -121,9 +127,38 @@ def test_killed_scheduler_is_one_message_and_the_next_run_goes_on(start_cluster,
     assert before.items() <= _ages(jobs).items()
 
 
+def test_scheduler_without_workers_is_told_and_waited_for(start_cluster, make_trial, tmp_path):
+    """As where a queue has not started them yet: one line says so, and the first worker that comes trains."""
+    cluster, said = start_cluster(0), []
+    trial = make_trial()
+    results = run_on_cluster([(trial, tmp_path / "run")], workers=0, scheduler=cluster.address, say=said.append)
+
+    threading.Timer(1, cluster.add_worker).start()
+    outcomes = list(results)
+
+    assert [outcome.status for outcome in outcomes] == ["finished"]
+    assert said == [
+        f"{cluster.address} has no workers yet: waiting for them. They are started with `dask worker {cluster.address}`"
+    ]
+
+
+def test_workers_with_another_folder_of_that_name_are_told(start_cluster, make_trial, tmp_path, console, monkeypatch):
+    """Trials that finished where this machine does not look: one message, not an empty report."""
+    monkeypatch.setattr("gradscope.study.runner.read_outcome", lambda _: None)
+    spec = load_study(_small(tmp_path), settings=["grid.seed=0..0", "training.iterations=3"])
+
+    with pytest.raises(RunError, match=r"1 of 1 trials are finished, but not in .*every worker shares"):
+        run_study(spec, Setup(tmp_path / "out", scheduler=start_cluster(1).address), console)
+
+
+def _small(folder):
+    (folder / "small.toml").write_text(STUDY, encoding="utf-8")
+    return folder / "small.toml"
+
+
 def test_study_says_in_one_message_that_the_scheduler_is_lost(start_cluster, tmp_path):
     """From the shell: exit code 1, no traceback; the same command finishes the study on another scheduler."""
-    (tmp_path / "small.toml").write_text(STUDY, encoding="utf-8")
+    _small(tmp_path)
     words = [sys.executable, "-m", "gradscope", "study", "small.toml", "--out", "out", "--scheduler"]
     cluster = start_cluster(1)
     study = subprocess.Popen(
