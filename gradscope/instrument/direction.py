@@ -4,6 +4,7 @@ Packed sequences are padded. A sequence that runs forwards is padded at its end,
 beginning, where the state stands still.
 """
 
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from gradscope.cells.weights import LayerWeights, layer_weights
 from gradscope.instrument.direct_gradient import DirectGradient, in_order
 from gradscope.instrument.kernels import KernelArguments
 from gradscope.instrument.layouts import Layout
+from gradscope.instrument.workspace import Workspace
 
 if TYPE_CHECKING:
     from gradscope.instrument.graph import SavedGates
@@ -114,13 +116,38 @@ class Direction:
         else:
             self.layout.stack(per_time, out)
 
-    def release(self) -> None:
-        """Let go of what would keep the graph alive."""
+    def taken_over(self, memory: Workspace) -> "Direction":
+        """Return one of its own, of which training will change nothing any more; this one has no gradients then."""
+
+        def copied(name: str, tensor: Tensor) -> Tensor:
+            return memory.take(name, tuple(tensor.shape), tensor.dtype, tensor.device).copy_(tensor)
+
+        own = copy(self)
+        own._hidden = copied("hidden", self._hidden)
+        own._initial = tuple(copied(f"initial{number}", state) for number, state in enumerate(self._initial))
+        if not self._is_complete:
+            own._sequence = copied("sequence", self._sequence)
+            own._weights = tuple(copied(f"weight{number}", weight) for number, weight in enumerate(self._weights))
+        arrived = {position: copied(f"arrived{position}", one) for position, one in self.direct.arrived.items()}
+        own.direct = replace(self.direct, arrived=arrived)
+        # What autograd made for each time is nobody else's, but for the first: that may be a view of what arrived.
+        first = [None if gradient is None else gradient.clone() for gradient in self.per_time[:1]]
+        own.per_time = [*first, *self.per_time[1:]]
+        self.per_time.clear()
+        return own
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether nothing has to be computed from the input and the weights."""
+        return self.gradients_per_time() is not None and (self.kind.startswith("rnn") or self.saved_gates is not None)
+
+    def drop_graph(self) -> None:
+        """Hold nothing of the autograd graph any more."""
         self.per_time.clear()
         self.saved_gates = None
 
     def drop(self) -> None:
         """Hold nothing of the forward pass any more."""
-        self.release()
+        self.drop_graph()
         self._sequence = self._hidden = self._sequence.new_empty(0)
         self._initial = self._weights = ()

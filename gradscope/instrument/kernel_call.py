@@ -18,9 +18,8 @@ from gradscope.instrument.graph import hook_nodes, nodes_per_time, saved_gru_gat
 from gradscope.instrument.kernels import KernelArguments
 from gradscope.instrument.layouts import Dense, Layout, Packed
 from gradscope.instrument.rows import Rows
-from gradscope.instrument.source import ORDER, LayerPass, Listener, Unrecordable
+from gradscope.instrument.source import ORDER, LayerPass, Listener, Unrecordable, Work
 from gradscope.instrument.summarising import summarise
-from gradscope.instrument.summary import Summary
 from gradscope.instrument.trajectory import Trajectory
 from gradscope.instrument.workspace import Workspace
 
@@ -31,11 +30,24 @@ class Layer:
 
     Attributes:
         name: module path and PyTorch's suffix.
-        workspace: memory for its passes.
+        workspace: memory for what is worked out of its newest pass.
+        copies: memory for what passes take from the training, of which one is in use until the next pass is worked out.
+        spare: those of `copies` that are free.
     """
 
     name: str
     workspace: Workspace = field(default_factory=Workspace)
+    copies: list[Workspace] = field(default_factory=list)
+    spare: list[Workspace] = field(default_factory=list)
+
+    def free_memory(self) -> Workspace:
+        """Return memory for the copies of one pass."""
+        return self.spare.pop() if self.spare else Workspace()
+
+    def hold(self, memory: Workspace) -> None:
+        """Keep the copies of the newest pass, and let those of the one before it be written over."""
+        self.spare.extend(self.copies)
+        self.copies[:] = [memory]
 
 
 class KernelCall:
@@ -112,11 +124,11 @@ class KernelCall:
         for direction in self._directions:
             direction.forget_gradients()
 
-    def finish(self) -> Iterator[LayerPass]:
-        """Work out what the backward pass brought.
+    def finish(self) -> Iterator[Work]:
+        """Take what the backward pass brought.
 
         Yields:
-            One pass for each direction.
+            What is left to do for the pass of each direction.
 
         Raises:
             Unrecordable: something was changed in place.
@@ -127,40 +139,8 @@ class KernelCall:
                 "the backward pass"
             )
         for layer, direction in zip(self._layers, self._directions, strict=True):
-            rows = Rows(direction, layer.workspace)
-            summary = summarise(direction, rows)
-            direction.release()
-            yield self._layer_pass(layer.name, direction, rows, summary)
-
-    def _layer_pass(self, name: str, direction: Direction, rows: Rows, summary: Summary) -> LayerPass:
-        order, flip = self._order_of_user, direction.reverse
-
-        def arranged(values: Tensor) -> Tensor:
-            values = values if order is None else values[:, order]
-            return values.flip(0) if flip else values
-
-        summary = summary.arranged(flip=flip, order=order)
-        direct, layout = direction.direct, direction.layout
-
-        def trajectory(iteration: int, call: int, scale: Tensor | None) -> Trajectory:
-            divide = 1 if scale is None else scale.to(rows.hidden.dtype)
-            lengths = layout.lengths
-            return Trajectory(
-                layer=name,
-                iteration=iteration,
-                call=call,
-                hidden=arranged(rows.hidden).clone(),
-                total_gradient=arranged(rows.total_gradient) / divide,
-                direct_gradient=arranged(direct.all_times()) / divide,
-                weight_gradient_norm=summary.known("weight_norm").clone(),
-                saturation=summary.known("saturation").clone(),
-                cell=None if rows.cell is None else arranged(rows.cell).clone(),
-                cell_gradient=None if rows.cell_gradient is None else arranged(rows.cell_gradient) / divide,
-                gates={gate: arranged(values).clone() for gate, values in rows.gates.items()},
-                lengths=lengths if lengths is None or order is None else lengths[order],
-            )
-
-        return LayerPass(name, summary, arranged(rows.hidden), arranged(rows.total_gradient), trajectory)
+            memory = layer.free_memory()
+            yield partial(_work_out, layer, direction.taken_over(memory), memory, self._order_of_user)
 
     def drop(self) -> None:
         """Hold nothing any more: a user who keeps a loss keeps its graph, and with it this call."""
@@ -168,3 +148,34 @@ class KernelCall:
         self._versions = []
         for direction in self._directions:
             direction.drop()
+
+
+def _work_out(layer: Layer, direction: Direction, memory: Workspace, order: Int[Tensor, " batch"] | None) -> LayerPass:
+    layer.hold(memory)
+    rows = Rows(direction, layer.workspace)
+    summary = summarise(direction, rows).arranged(flip=direction.reverse, order=order)
+    direction.drop_graph()
+    flip, direct, lengths = direction.reverse, direction.direct, direction.layout.lengths
+
+    def arranged(values: Tensor) -> Tensor:
+        values = values if order is None else values[:, order]
+        return values.flip(0) if flip else values
+
+    def trajectory(iteration: int, call: int, scale: Tensor | None) -> Trajectory:
+        divide = 1 if scale is None else scale.to(rows.hidden.dtype)
+        return Trajectory(
+            layer=layer.name,
+            iteration=iteration,
+            call=call,
+            hidden=arranged(rows.hidden).clone(),
+            total_gradient=arranged(rows.total_gradient) / divide,
+            direct_gradient=arranged(direct.all_times()) / divide,
+            weight_gradient_norm=summary.known("weight_norm").clone(),
+            saturation=summary.known("saturation").clone(),
+            cell=None if rows.cell is None else arranged(rows.cell).clone(),
+            cell_gradient=None if rows.cell_gradient is None else arranged(rows.cell_gradient) / divide,
+            gates={gate: arranged(values).clone() for gate, values in rows.gates.items()},
+            lengths=lengths if lengths is None or order is None else lengths[order],
+        )
+
+    return LayerPass(layer.name, summary, arranged(rows.hidden), arranged(rows.total_gradient), trajectory)

@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle, unserializable_hook
 
 from gradscope.instrument.loop_links import Link, Marks
 from gradscope.instrument.loop_pass import LoopPass
-from gradscope.instrument.source import ORDER, LayerPass, Listener, Unrecordable
+from gradscope.instrument.source import ORDER, Listener, Unrecordable, Work
 
 HIDDEN, CELL = 0, 1
 """Positions in a state."""
@@ -204,11 +204,11 @@ class LoopSequence:
     def _forget_gradients(self) -> None:
         self._gradients = [{} for _ in self._gradients]
 
-    def finish(self) -> Iterator[LayerPass]:
-        """Work out what the backward pass brought.
+    def finish(self) -> Iterator[Work]:
+        """Take what the backward pass brought.
 
         Yields:
-            The pass.
+            What is left to do for the pass.
 
         Raises:
             Unrecordable: the batch changed its size on the way, or something was changed in place.
@@ -223,7 +223,7 @@ class LoopSequence:
             raise Unrecordable(
                 "its input or state was changed in place between the forward pass and the end of the backward pass"
             )
-        yield self._cell.work_out(self._unrolled(arrived)).to_layer_pass()
+        yield self._cell.work_out(self._unrolled(arrived)).to_layer_pass
 
     def _unrolled(self, arrived: list[dict[int, Tensor]]) -> Unrolled:
         first, batched = self._calls[0].states, self._calls[0].states[HIDDEN].dim() > 1

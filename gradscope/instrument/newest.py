@@ -35,17 +35,15 @@ class NewestPasses:
         self._newest: dict[str, NumberedPass] = {}
         self._copies: dict[str, Trajectory] = {}
 
-    def begin_iteration(self, iteration: int) -> None:
-        """Number the passes from 0 again."""
-        self._iteration = iteration
-        self._count.clear()
-
-    def add(self, made: LayerPass, scale: Tensor | None) -> NumberedPass:
-        """Take note of a layer's newest pass.
+    def add(self, made: LayerPass, iteration: int, scale: Tensor | None) -> NumberedPass:
+        """Take note of a layer's newest pass; numbers begin at 0 in every iteration.
 
         Returns:
             The pass with its number.
         """
+        if iteration != self._iteration:
+            self._iteration = iteration
+            self._count.clear()
         numbered = NumberedPass(made, self._iteration, self._count[made.layer], scale)
         self._count[made.layer] += 1
         self._newest[made.layer] = numbered

@@ -1,7 +1,8 @@
 """Gradients of the parameters: before clipping, as the optimiser got them, and what the update did."""
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -22,8 +23,36 @@ class ParameterRows(NamedTuple):
     clip: Float[Tensor, "4"]
 
 
+@dataclass(frozen=True, eq=False)
+class ParameterChanges:
+    """Copies of what happened to the parameters in one iteration; the lists go parallel.
+
+    Attributes:
+        names: of the parameters.
+        before: gradients as the backward pass left them.
+        given: gradients as the optimiser got them.
+        weights: before the update.
+        updates: what the update added to them.
+    """
+
+    names: list[str]
+    before: list[Tensor]
+    given: list[Tensor]
+    weights: list[Tensor]
+    updates: list[Tensor]
+
+    def measured(self) -> ParameterRows:
+        """Return norms, clip coefficient and cosine."""
+        before, given = norms(self.before), norms(self.given)
+        columns = torch.stack((before, given, norms(self.weights), norms(self.updates)), dim=1)
+        total, total_given = torch.linalg.vector_norm(before), torch.linalg.vector_norm(given)
+        product = dot(self.before, self.given, before, given)
+        clip = torch.stack((total, total_given, total_given / total, product / (total * total_given)))
+        return ParameterRows(self.names, columns, clip)
+
+
 class ParameterWatch:
-    """The parameters in one recorded iteration.
+    """The parameters in one recorded iteration. Here they are copied only; measuring can wait.
 
     Clipping needs no call of ours: gradients are copied when a backward pass ends and compared with what the optimiser
     is given; whatever happened in between was clipping.
@@ -36,8 +65,8 @@ class ParameterWatch:
     def __init__(self, parameters: Mapping[str, nn.Parameter], arrived: Callable[[], object]) -> None:
         self._parameters = {name: p for name, p in parameters.items() if p.requires_grad and p.numel()}
         self._before: dict[str, Tensor] = {}
+        self._given: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
-        self._given: list[_Given] = []
 
         # Weakly: Python's collector does not see through a parameter's hooks, and a recorder that they held would
         # outlive a model that nobody holds any more.
@@ -61,59 +90,52 @@ class ParameterWatch:
 
     def copy_gradients(self, scale: Tensor | None) -> None:
         """Keep the gradients as the backward pass left them, divided by the loss scale of mixed precision."""
-        self._before = {name: gradient.clone() for name, gradient in self._gradients().items()}
+        self._before = _copies(self._gradients())
         if scale is not None:
             for gradient in self._before.values():
                 gradient.div_(scale.to(gradient.device))
 
     def before_update(self, of: set[int] | None, *, gradients_are_final: bool) -> None:
-        """Copy the weights and, unless a closure will compute them anew, measure the gradients that are given.
+        """Copy the weights and, unless a closure will compute them anew, the gradients that are given.
 
         Args:
             of: ids of the parameters that are about to be updated; None for all that have not been yet.
             gradients_are_final: whether no closure will compute them anew.
         """
-        names = [name for name, p in self._parameters.items() if of is None or id(p) in of]
-        names = [name for name in names if name not in self._weights]
-        self._weights.update({name: self._parameters[name].detach().clone() for name in names})
-        given = self._measure(names) if gradients_are_final else None
-        if given is not None:
-            self._given.append(given)
+        new = {
+            name: parameter.detach()
+            for name, parameter in self._parameters.items()
+            if name not in self._weights and (of is None or id(parameter) in of)
+        }
+        self._weights.update(_copies(new))
+        if gradients_are_final:
+            self._copy_given(new)
 
-    def after_update(self) -> ParameterRows | None:
+    def after_update(self) -> ParameterChanges | None:
         """Return what happened to the parameters, or None if none had a gradient."""
-        measured = {name for given in self._given for name in given.names}
-        late = self._measure([name for name in self._weights if name not in measured])
-        parts = [*self._given, late] if late is not None else self._given
-        if not parts:
+        self._copy_given(name for name in self._weights if name not in self._given)
+        # A gradient that came by another way than a backward pass has nothing to be compared with.
+        before, given = self._before, self._given
+        names = [name for name in given if name in before and before[name].shape == given[name].shape]
+        if not names:
             return None
-        names = [name for part in parts for name in part.names]
-        before, after = torch.cat([part.before for part in parts]), torch.cat([part.after for part in parts])
-        product = torch.stack([part.product.to(before.device) for part in parts]).sum()
-        old = [self._weights[name] for name in names]
-        updates = torch._foreach_sub([self._parameters[name].detach() for name in names], old)
-        columns = torch.stack((before, after, norms(old), norms(updates)), dim=1)
-        total, total_after = torch.linalg.vector_norm(before), torch.linalg.vector_norm(after)
-        clip = torch.stack((total, total_after, total_after / total, product / (total * total_after)))
-        return ParameterRows(names, columns, clip)
+        weights = [self._weights[name] for name in names]
+        return ParameterChanges(
+            names=names,
+            before=[before[name] for name in names],
+            given=[given[name] for name in names],
+            weights=weights,
+            updates=list(torch._foreach_sub([self._parameters[name].detach() for name in names], weights)),
+        )
+
+    def _copy_given(self, of: Iterable[str]) -> None:
+        gradients = self._gradients()
+        self._given.update(_copies({name: gradients[name] for name in of if name in gradients}))
 
     def _gradients(self) -> dict[str, Tensor]:
         found = {name: p.grad.detach() for name, p in self._parameters.items() if p.grad is not None}
         return {name: g.coalesce().values() if g.is_sparse else g for name, g in found.items()}
 
-    def _measure(self, of: Sequence[str]) -> "_Given | None":
-        given = {name: gradient for name, gradient in self._gradients().items() if name in set(of)}
-        # A gradient that came by another way than a backward pass has nothing to be compared with.
-        names = [name for name in given if name in self._before and self._before[name].shape == given[name].shape]
-        if not names:
-            return None
-        before, after = [self._before[name] for name in names], [given[name] for name in names]
-        norms_before, norms_after = norms(before), norms(after)
-        return _Given(names, norms_before, norms_after, dot(before, after, norms_before, norms_after))
 
-
-class _Given(NamedTuple):
-    names: list[str]
-    before: Float[Tensor, " parameter"]
-    after: Float[Tensor, " parameter"]
-    product: Float[Tensor, ""]
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return dict(zip(tensors, torch._foreach_clone(list(tensors.values())), strict=True)) if tensors else {}

@@ -18,12 +18,11 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from gradscope.errors import UsageError
+from gradscope.instrument.collector import Collector, EndedIteration
 from gradscope.instrument.cost import Cost
 from gradscope.instrument.guard import Guard, say
 from gradscope.instrument.inert import InertWhenCopied
-from gradscope.instrument.newest import NewestPasses
-from gradscope.instrument.parameters import ParameterRows, ParameterWatch
-from gradscope.instrument.pending import IterationRecord
+from gradscope.instrument.parameters import ParameterChanges, ParameterWatch
 from gradscope.instrument.scalars import checked_scalar
 from gradscope.instrument.schedules import Schedule
 from gradscope.instrument.sink import Sink
@@ -32,6 +31,10 @@ from gradscope.instrument.source import ForwardCall, Source, Unrecordable
 from gradscope.instrument.steps import OutermostStep
 from gradscope.instrument.taps import Taps
 from gradscope.instrument.trajectory import Trajectory
+from gradscope.instrument.worker import Worker
+
+_LONGEST_UNTOLD_SECONDS = 1.0
+_MOST_UNTOLD = 1_000
 
 
 class Recorder:
@@ -54,11 +57,13 @@ class Recorder:
     ) -> None:
         self._sources = [*sources, taps]
         self._taps = taps
-        self._newest = NewestPasses()
+        self._worker = Worker(next(iter(parameters.values())).device)
+        self._collector = Collector(sink)
+        self._untold: list[EndedIteration] = []
+        self._told_at = 0.0
         self._parameters = parameters
         self._optimizers = list(optimizers)
         self._schedule = schedule
-        self._sink = sink
         self._run = run
         self._scaler = scaler
         self._cost = Cost()
@@ -74,7 +79,7 @@ class Recorder:
         self._step_handles = [handle for optimizer in self._optimizers for handle in self._hook_optimizer(optimizer)]
         self._skips = None if scaler is None else SkippedSteps(scaler, self._after_skipped_step)
         # A recorder that is never closed, but dropped or left to the end of the process, still leaves all it recorded.
-        self._finalizer = weakref.finalize(self, _finish, sink)
+        self._finalizer = weakref.finalize(self, _finish, self._worker, self._collector, self._untold)
         self._begin_iteration()
 
     def _hook_optimizer(self, optimizer: Optimizer) -> list[RemovableHandle]:
@@ -130,7 +135,13 @@ class Recorder:
     @property
     def latest(self) -> dict[str, Trajectory]:
         """Layer name to the trajectory of its newest recorded backward pass; each is a copy that nothing changes."""
-        return self._newest.trajectories()
+        self.wait()
+        return self._collector.newest.trajectories()
+
+    def wait(self) -> None:
+        """Return when all that was recorded so far is worked out; on CPU that is done beside the training."""
+        with self.guard:
+            self._worker.wait()
 
     @property
     def overhead(self) -> float:
@@ -165,7 +176,6 @@ class Recorder:
 
     def _attach(self) -> None:
         self._parameter_watch = ParameterWatch(self._parameters, self._expect_end_of_backward)
-        self._newest.begin_iteration(self._iteration)
         for source in self._sources:
             source.attach(self)
 
@@ -219,19 +229,20 @@ class Recorder:
         if watch is None:
             return  # The iteration ended, or recording stopped, before this backward pass.
         with self.guard:
+            # So that the jobs of one backward pass at most are ever waiting, and their copies in memory.
+            self._worker.wait()
             scale = self._scale()
-            for call in sorted(waiting, key=lambda call: call.order):
-                self._finish(call, scale)
+            with torch.no_grad():
+                for call in sorted(waiting, key=lambda call: call.order):
+                    self._finish(call, scale)
             watch.copy_gradients(scale)
             if not self._optimizers:
                 watch.before_update(None, gradients_are_final=False)
 
     def _finish(self, call: ForwardCall, scale: Tensor | None) -> None:
-        device = next(iter(self._parameters.values())).device.type
         try:
-            with torch.no_grad(), torch.autocast(device, enabled=False):
-                for layer_pass in call.finish():
-                    self._sink.add_pass(self._newest.add(layer_pass, scale))
+            for work in call.finish():
+                self._worker.hand_in(partial(self._collector.add_pass, work, self._iteration, scale))
         except Unrecordable as reason:
             self.skipped(call.name, reason)
 
@@ -267,15 +278,17 @@ class Recorder:
     def _end_iteration(self) -> None:
         if self._stopped:
             return
-        rows = None
+        changes = None
         with self.guard, torch.no_grad():
             if self._parameter_watch is not None:
-                rows = self._parameter_watch.after_update()
+                changes = self._parameter_watch.after_update()
             self._detach()
         now = time.perf_counter()
         with self.guard:
-            self._write_iteration(rows, now - self._started)
-            self._sink.flush_if_due()
+            self._note_iteration(changes, now - self._started)
+            late = now - self._told_at > _LONGEST_UNTOLD_SECONDS or len(self._untold) > _MOST_UNTOLD
+            if self._untold and (self._recording or late):
+                self._tell(now)
         seconds = time.perf_counter() - self._started
         self._cost.add(seconds, self.guard.seconds, recorded=self._recording)
         with self.guard:
@@ -284,7 +297,14 @@ class Recorder:
         if not self._stopped:
             self._begin_iteration()
 
-    def _write_iteration(self, rows: ParameterRows | None, seconds: float) -> None:
+    def _tell(self, now: float) -> None:
+        self._worker.hand_in(partial(self._collector.add_iterations, self._untold[:]))
+        self._untold.clear()
+        self._told_at = now
+        # Not sooner: a thread beside the optimiser, which runs in Python, would only wait for Python's lock with it.
+        self._worker.begin()
+
+    def _note_iteration(self, changes: ParameterChanges | None, seconds: float) -> None:
         scalars, self._scalars = self._scalars, {}
         if not (self._recording or scalars):
             return
@@ -292,7 +312,7 @@ class Recorder:
         if rate is not None:
             scalars.setdefault("learning_rate", checked_scalar("learning_rate", rate))
         scalars["seconds"] = seconds
-        self._sink.add_iteration(IterationRecord(self._iteration, scalars, rows), recorded=self._recording)
+        self._untold.append(EndedIteration(self._iteration, scalars, self._recording, changes))
 
     def _give_up(self, error: Exception) -> None:
         if self._stopped:
@@ -306,8 +326,10 @@ class Recorder:
             f"{type(error).__name__}: {error}"
         )
         # What came before may still be written, unless writing is what failed.
+        self._worker.join()
         with Guard(lambda _: None):
-            self._sink.flush()
+            self._collector.add_iterations(self._untold)
+            self._collector.flush()
 
     def _close(self, *, complete: bool) -> None:
         for handle in self._step_handles:
@@ -319,14 +341,21 @@ class Recorder:
             return
         self._detach()
         with self.guard:
+            now = time.perf_counter()
             if self._scalars:
-                self._write_iteration(None, time.perf_counter() - self._started)
-            self._sink.close({"overhead": self.overhead}, complete=complete)
+                self._note_iteration(None, now - self._started)
+            self._tell(now)
+            self._worker.hand_in(partial(self._collector.close, {"overhead": self.overhead}, complete=complete))
+            self._worker.wait()
         self._stopped = True
         self._finalizer.detach()
 
 
-def _finish(sink: Sink) -> None:
+def _finish(worker: Worker, collector: Collector, untold: list[EndedIteration]) -> None:
     """Write what is left; a process that ends by an error leaves an incomplete run."""
+    if not worker.is_of_this_process:
+        return
     with Guard(lambda error: say(f"gradscope could not write the end of a run. {type(error).__name__}: {error}")):
-        sink.close({}, complete=getattr(sys, "last_value", None) is None)
+        worker.hand_in(partial(collector.add_iterations, untold))
+        worker.hand_in(partial(collector.close, {}, complete=getattr(sys, "last_value", None) is None))
+        worker.wait()

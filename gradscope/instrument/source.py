@@ -39,6 +39,10 @@ class LayerPass:
     trajectory: Callable[[int, int, Tensor | None], Trajectory]
 
 
+Work = Callable[[], LayerPass]
+"""Works a pass out. It may run later and in another thread: it refers to nothing that training may change."""
+
+
 class ForwardCall(Protocol):
     """A forward call in a recorded iteration; gradients may come back to it.
 
@@ -50,8 +54,11 @@ class ForwardCall(Protocol):
     name: str
     order: int
 
-    def finish(self) -> Iterable[LayerPass]:
-        """Work out what the backward pass brought; called when that pass has ended, under no_grad.
+    def finish(self) -> Iterable[Work]:
+        """Take what the backward pass brought; called when that pass has ended, under no_grad.
+
+        Returns:
+            What is left to do for each layer pass.
 
         Raises:
             Unrecordable: something that the forward pass saw has changed since.

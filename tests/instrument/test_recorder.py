@@ -210,7 +210,7 @@ def test_trouble_while_writing_never_stops_training(
         raise error("no space left, or a defect of ours")
 
     monkeypatch.setattr(RunWriter, "write", fail)
-    with pytest.warns(UserWarning, match="stopped recording at iteration 0; training goes on") as caught:
+    with pytest.warns(UserWarning, match="stopped recording at iteration 1; training goes on") as caught:
         got, _ = train(make_model("gru"), run=tmp_path / "run", schedule=1)
     assert_identical(got, expected)
     assert len(caught) == 1

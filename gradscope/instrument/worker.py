@@ -1,0 +1,106 @@
+"""Working out what was recorded, beside the training.
+
+In a hook only what training is about to change is copied. Norms, sweeps and writing are jobs: on CPU a thread takes
+them, in order, while the training goes on; PyTorch lets go of Python's lock in every operation. On a GPU a job would
+only enqueue kernels, and on another stream than the user's: there each runs at once.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+_MOST_HELD = 16
+Job = Callable[[], None]
+
+
+class Worker:
+    """Runs jobs one after the other. After one that fails no other runs.
+
+    Args:
+        device: where the training computes.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device.type
+        self._executor = ThreadPoolExecutor(1, "gradscope") if self._device == "cpu" else None
+        self._held: list[Job] = []
+        self._newest: Future[None] | None = None
+        self._thread: int | None = None
+        self._failed = False
+        self._error: Exception | None = None
+        self._process = os.getpid()
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether it was made here, and not before a fork: threads stay behind in the parent."""
+        return os.getpid() == self._process
+
+    def hand_in(self, job: Job) -> None:
+        """Have a job run; it must refer to nothing that training may change.
+
+        Raises:
+            Exception: what the job raised, where it ran at once.
+        """
+        if self._executor is None or not self.is_of_this_process:
+            self._run([job])
+            self._raise()
+            return
+        self._held.append(job)
+        if len(self._held) > _MOST_HELD:
+            self.begin()
+
+    def begin(self) -> None:
+        """Let the jobs that were handed in begin."""
+        if not self._held or self._executor is None:
+            return
+        jobs, self._held = self._held, []
+        try:
+            self._newest = self._executor.submit(self._run, jobs)
+        except RuntimeError:  # The interpreter is on its way out, and the thread has ended.
+            self._run(jobs)
+
+    def wait(self) -> None:
+        """Return when all jobs are done.
+
+        Raises:
+            Exception: what one of them raised.
+        """
+        self.join()
+        self._raise()
+
+    def join(self) -> None:
+        """Return when all jobs are done, whether or not one of them failed."""
+        self.begin()
+        # Within the thread itself only if Python's collector dropped a recorder there: its jobs are in order anyway.
+        if self._newest is not None and self.is_of_this_process and self._thread != threading.get_ident():
+            self._newest.result()
+            self._newest = None
+
+    def _raise(self) -> None:
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # An error holds the frames that it went through, and with them whatever they refer to.
+
+    def _run(self, jobs: Sequence[Job]) -> None:
+        self._thread = threading.get_ident()
+        if self._failed:
+            return
+        try:
+            with torch.no_grad(), self._without_autocast():
+                for job in jobs:
+                    job()
+        except Exception as error:  # noqa: BLE001 - it is raised where training waits for the jobs
+            self._failed, self._error = True, error
+
+    def _without_autocast(self) -> AbstractContextManager[object]:
+        if self._executor is None:
+            return torch.autocast(self._device, enabled=False)
+        # A thread begins without it; and leaving it here would empty the casts that the training's thread has cached.
+        return nullcontext()

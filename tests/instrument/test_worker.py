@@ -1,0 +1,97 @@
+"""Jobs run in order, beside the training, and their errors come out where it waits."""
+
+import os
+import threading
+
+import pytest
+import torch
+
+from gradscope.instrument.worker import Worker
+
+
+def test_jobs_run_in_order_in_one_other_thread() -> None:
+    """On CPU every job runs in the same thread, which is not the caller's."""
+    worker, seen = Worker(torch.device("cpu")), []
+    for number in range(100):
+        worker.hand_in(lambda number=number: seen.append((number, threading.get_ident())))
+    worker.wait()
+    numbers, threads = zip(*seen, strict=True)
+    assert numbers == tuple(range(100))
+    assert len(set(threads)) == 1
+    assert set(threads) != {threading.get_ident()}
+
+
+def test_nothing_begins_before_it_may() -> None:
+    """A few jobs are held until `begin`, since the training's own Python code comes first."""
+    worker, done = Worker(torch.device("cpu")), threading.Event()
+    worker.hand_in(done.set)
+    assert not done.wait(0.05)
+    worker.begin()
+    assert done.wait(10)
+
+
+def test_an_error_ends_the_jobs_and_is_raised_once() -> None:
+    """What comes after a failed job does not run; the error is raised by the next wait, and only by that."""
+    worker, seen = Worker(torch.device("cpu")), []
+
+    def fail() -> None:
+        raise OSError("no space left")
+
+    worker.hand_in(fail)
+    worker.hand_in(lambda: seen.append("after"))
+    with pytest.raises(OSError, match="no space left"):
+        worker.wait()
+    worker.hand_in(lambda: seen.append("later"))
+    worker.wait()
+    assert seen == []
+
+
+def test_waiting_within_a_job_does_not_wait_for_itself() -> None:
+    """Python may collect a recorder in the worker's own thread, and its end waits for the jobs."""
+    worker, seen = Worker(torch.device("cpu")), []
+
+    def job() -> None:
+        worker.join()
+        seen.append(True)
+
+    worker.hand_in(job)
+    worker.wait()
+    assert seen == [True]
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_after_a_fork_jobs_run_at_once() -> None:
+    """The thread stays in the parent: a child neither waits for it for ever nor loses its own jobs."""
+    worker = Worker(torch.device("cpu"))
+    worker.hand_in(lambda: None)
+    worker.wait()
+    child = os.fork()
+    if child == 0:
+        seen: list[bool] = []
+        worker.hand_in(lambda: seen.append(True))
+        worker.wait()
+        os._exit(0 if seen == [True] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_jobs_see_neither_gradients_nor_autocast() -> None:
+    """Both are settings of a thread: the training's own do not reach into a job."""
+    worker, seen = Worker(torch.device("cpu")), []
+    with torch.autocast("cpu", torch.bfloat16):
+        worker.hand_in(lambda: seen.append((torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"))))
+        worker.wait()
+    assert seen == [(False, False)]
+
+
+def test_jobs_leave_the_casts_of_the_training_alone() -> None:
+    """Autocast caches the cast of a weight: emptied from another thread, a weight used twice would be cast twice."""
+    worker, weight = Worker(torch.device("cpu")), torch.randn(4, 4, requires_grad=True)
+
+    def cast() -> object:
+        return torch.mm(torch.ones(2, 4), weight).grad_fn.next_functions[1][0]
+
+    with torch.autocast("cpu", torch.bfloat16):
+        first = cast()
+        worker.hand_in(lambda: None)
+        worker.wait()
+        assert cast() is first
