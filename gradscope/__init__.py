@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gradscope.diagnosis import Finding, diagnose
     from gradscope.errors import GradscopeError, RunError, UsageError
     from gradscope.instrument import At, Budget, Every, Recorder, Trajectory, watch
+    from gradscope.notebooks import Probe, WhatIf, probe, what_if
     from gradscope.reporting import report
     from gradscope.runs import Run, open_run
 
@@ -30,6 +31,10 @@ _HOME = {
     "diagnose": "gradscope.diagnosis",
     "Finding": "gradscope.diagnosis",
     "report": "gradscope.reporting",
+    "probe": "gradscope.notebooks",
+    "Probe": "gradscope.notebooks",
+    "what_if": "gradscope.notebooks",
+    "WhatIf": "gradscope.notebooks",
     "GradscopeError": "gradscope.errors",
     "UsageError": "gradscope.errors",
     "RunError": "gradscope.errors",
@@ -41,16 +46,20 @@ __all__ = [
     "Every",
     "Finding",
     "GradscopeError",
+    "Probe",
     "Recorder",
     "Run",
     "RunError",
     "Trajectory",
     "UsageError",
+    "WhatIf",
     "diagnose",
     "open_run",
+    "probe",
     "register_cell",
     "report",
     "watch",
+    "what_if",
 ]
 
 

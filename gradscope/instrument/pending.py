@@ -95,6 +95,8 @@ def _host(tensor: Tensor) -> np.ndarray:
     return array
 
 
+# Norms that are infinite or near the largest number are what is recorded: no reason for a warning.
+@np.errstate(invalid="ignore", over="ignore")
 def _timesteps(record: PassRecord) -> dict[str, Values]:
     summary = record.summary
     exists = None if summary.exists is None else _host(summary.exists)
