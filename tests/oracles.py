@@ -135,18 +135,19 @@ def unroll_stack(
     hidden: Tensor,
     cell: Tensor | None,
     masks: list[Tensor] | None = None,
+    dtype: torch.dtype = torch.float64,
 ) -> dict[str, list[SequenceTruth]]:
-    """Run a whole module in float64, sequence by sequence, layer by layer, direction by direction, time by time.
+    """Run a whole module, sequence by sequence, layer by layer, direction by direction, time by time.
 
     `sequences` are (time, input), each of its own length; `hidden` and `cell` (layer * direction, batch, state);
     `masks` (time, batch, size), by which dropout multiplies the output of each layer but the last. Returns for each
     suffix, such as l1_reverse, one truth a sequence.
     """
-    runs = [_StackRun(module, sequence.double()) for sequence in sequences]
+    runs = [_StackRun(module, sequence.to(dtype)) for sequence in sequences]
     for number, run in enumerate(runs):
-        cells = None if cell is None else cell[:, number].double()
-        own = [mask[: len(run.inputs), number].double() for mask in masks or []]
-        run.forward(hidden[:, number].double(), cells, own)
+        cells = None if cell is None else cell[:, number].to(dtype)
+        own = [mask[: len(run.inputs), number].to(dtype) for mask in masks or []]
+        run.forward(hidden[:, number].to(dtype), cells, own)
     loss([run.output for run in runs], [run.h_n for run in runs], [run.c_n for run in runs]).backward()
     return {suffix: [run.truth(suffix) for run in runs] for suffix in runs[0].kept}
 
@@ -176,7 +177,7 @@ class _StackRun:
     def _direction(self, suffix: str, below: Tensor, h: Tensor, c: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         def weight(name: str) -> Tensor:
             found = getattr(self.module, f"{name}_{suffix}", None)
-            return torch.zeros(()) if found is None else found.detach().double()
+            return torch.zeros(()) if found is None else found.detach().to(self.inputs.dtype)
 
         kept = self.kept[suffix] = {name: [] for name in ("h", "outside", "c", "copy", "gates")}
         positions = list(range(len(below)))

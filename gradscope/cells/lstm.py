@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gradscope.cells.scan import scan
 from gradscope.cells.weights import LayerWeights
 
 
@@ -38,11 +39,9 @@ def scan_cells(
     first: Float[Tensor, "batch units"],
     out: Float[Tensor, "time batch units"],
 ) -> None:
-    """Write c_t of consecutive times into `out`, from the state `first` before them: one fused operation a time."""
+    """Write c_t of consecutive times into `out`, from the state `first` before them."""
     torch.mul(gates[:, :, 0], gates[:, :, 2], out=out)
-    before = first
-    for forget, cell in zip(gates[:, :, 1].unbind(0), out.unbind(0), strict=True):
-        before = cell.addcmul_(forget, before)
+    scan(gates[:, :, 1], out, first)
 
 
 def lstm_preactivation_factors(

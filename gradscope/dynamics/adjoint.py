@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gradscope.cells.gru import GRUTimes
+from gradscope.cells.scan import scan
 from gradscope.cells.weights import LayerWeights
 
 
@@ -129,3 +130,39 @@ def lstm_adjoint(
         if t:
             total_at[t - 1].addmm_(rows_at[t], recurrent)
     return rows_at[0] @ recurrent, carried
+
+
+def lstm_cell_adjoint(
+    total: Float[Tensor, "time batch hidden"],
+    gates: Float[Tensor, "time batch 4 units"],
+    tanh_cell: Float[Tensor, "time batch units"],
+    factors: Float[Tensor, "time batch 4 units"],
+    projection: Float[Tensor, "hidden units"] | None,
+    incoming_cell: Float[Tensor, "batch units"],
+    out_cell: Float[Tensor, "time batch units"],
+) -> Float[Tensor, "batch units"]:
+    """Go back through an LSTM whose dL/dh_t are known already: what is left is elementwise.
+
+    Args:
+        total: dL/dh_t by every path.
+        gates: i, f, g, o as activated.
+        tanh_cell: tanh(c_t).
+        factors: from `lstm_preactivation_factors`; become delta_t in the rows i, f, g, o.
+        projection: W_hr, if there is one.
+        incoming_cell: what reaches the block's last c_t from later times, or directly from the loss at the end.
+        out_cell: receives dL/dc_t by every path.
+
+    Returns:
+        The gradient that goes on backwards into c.
+    """
+    exposed = total if projection is None else total @ projection
+    output_gate, forget_gate = gates[:, :, 3], gates[:, :, 1]
+    into_cell = torch.addcmul(output_gate, output_gate, tanh_cell.square(), value=-1)
+    # dL/dc_t = (what enters at t) + f_{t+1} dL/dc_{t+1}, from the last time to the first.
+    entering = into_cell.mul_(exposed).flip(0)
+    entering[0] += incoming_cell
+    scan(torch.cat((torch.zeros_like(entering[:1]), forget_gate[1:].flip(0))), entering, torch.zeros_like(entering[0]))
+    out_cell.copy_(entering.flip(0))
+    factors[:, :, :3].mul_(out_cell.unsqueeze(2))
+    factors[:, :, 3].mul_(exposed)
+    return out_cell[0] * forget_gate[0]

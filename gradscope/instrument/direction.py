@@ -41,13 +41,16 @@ class Direction:
         layout: of its sequences.
         direct: what a backward pass brought to the output and the final states.
         per_time: gradients of the nodes of each time, the time that was processed last first.
+        columns: its part of the output.
+        recurrent: gradient of the zeros that were appended to the input, as the function lays them out: at each time,
+            what goes from it back into the state before; None where there are none.
         saved_gates: what a GRU's forward pass saved, in the order of processing, where it could be read.
     """
 
     def __init__(self, arguments: KernelArguments, index: int, output: Tensor, layout: Layout) -> None:
         self.kind, self.reverse, self.layout = arguments.kind, index == 1, layout
         size = output.shape[-1] // arguments.directions
-        columns = slice(index * size, (index + 1) * size)
+        self.columns = columns = slice(index * size, (index + 1) * size)
         self._kernel_dtype = output.dtype
         self.dtype = torch.promote_types(output.dtype, torch.float32)
         self.device = output.device
@@ -63,6 +66,7 @@ class Direction:
             layout, columns, index, self.shape, self.units, self.dtype, self.device, self.reverse
         )
         self.per_time: list[Tensor | None] = []
+        self.recurrent: Tensor | None = None
         self.saved_gates: SavedGates | None = None
 
     def _rounded(self, tensor: Tensor) -> Tensor:
@@ -72,6 +76,7 @@ class Direction:
     def forget_gradients(self) -> None:
         """Make ready for another backward pass; whoever has `direct` of this one keeps it."""
         self.per_time.clear()
+        self.recurrent = None
         self.direct = replace(self.direct, arrived={})
 
     @property
@@ -108,6 +113,18 @@ class Direction:
         gradients = [gradient for gradient in reversed(self.per_time) if gradient is not None]
         return gradients if len(gradients) == self.shape[0] else None
 
+    def total_from_zeros(self, times: slice) -> Float[Tensor, "time batch hidden"]:
+        """Return a_t of some times: what enters directly, and what comes back from the next time.
+
+        `times` are all, if the sequence is packed.
+        """
+        assert self.recurrent is not None
+        after = slice(times.start + 1, min(times.stop + 1, self.shape[0]))
+        total = self.direct.at(times).clone()
+        back = in_order(self.layout.by_time(self.recurrent), after, reverse=self.reverse).to(self.dtype)
+        total[: len(back)] += back
+        return total
+
     def stack(self, per_time: list[Tensor], out: Float[Tensor, "time batch hidden"]) -> None:
         """Write tensors of consecutive times into `out`; of all times, if the sequence is packed."""
         if self.reverse and self.layout.exists is not None:
@@ -130,6 +147,7 @@ class Direction:
             own._weights = tuple(copied(f"weight{number}", weight) for number, weight in enumerate(self._weights))
         arrived = {position: copied(f"arrived{position}", one) for position, one in self.direct.arrived.items()}
         own.direct = replace(self.direct, arrived=arrived)
+        own.recurrent = None if self.recurrent is None else copied("recurrent", self.recurrent)
         # What autograd made for each time is nobody else's, but for the first: that may be a view of what arrived.
         first = [None if gradient is None else gradient.clone() for gradient in self.per_time[:1]]
         own.per_time = [*first, *self.per_time[1:]]
@@ -144,7 +162,7 @@ class Direction:
     def drop_graph(self) -> None:
         """Hold nothing of the autograd graph any more."""
         self.per_time.clear()
-        self.saved_gates = None
+        self.recurrent = self.saved_gates = None
 
     def drop(self) -> None:
         """Hold nothing of the forward pass any more."""

@@ -10,8 +10,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gradscope.instrument.inert import InertWhenCopied
 from gradscope.instrument.kernel_call import KernelCall, Layer
-from gradscope.instrument.kernels import Interception, KernelArguments
-from gradscope.instrument.source import Listener, Unrecordable
+from gradscope.instrument.kernels import Interception, KernelArguments, Substitute
+from gradscope.instrument.source import Exactness, Listener, Unrecordable
+from gradscope.instrument.zero_inputs import with_zero_inputs
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -25,10 +26,13 @@ class FusedSource:
     Args:
         path: of the module in the model; empty for the model itself.
         module: the module.
+        exact: "rounding" lets gradients come out of the kernel's own backward pass, at the price that the training may
+            round otherwise.
     """
 
-    def __init__(self, path: str, module: nn.RNNBase) -> None:
+    def __init__(self, path: str, module: nn.RNNBase, exact: Exactness = "bitwise") -> None:
         self._module = module
+        self._substitute: Substitute = with_zero_inputs if exact == "rounding" else lambda _: None
         self._directions = 2 if module.bidirectional else 1
         suffixes = ("", "_reverse")[: self._directions]
         names = [f"{path}.l{layer}{suffix}".lstrip(".") for layer in range(module.num_layers) for suffix in suffixes]
@@ -83,7 +87,9 @@ class FusedSource:
                 return
             given = args[0] if args else kwargs.get("input")
             order = given.unsorted_indices if isinstance(given, PackedSequence) else None
-            interception = Interception(partial(self._called, listener, order), partial(self._not_understood, listener))
+            interception = Interception(
+                partial(self._called, listener, order), self._substitute, partial(self._not_understood, listener)
+            )
             interception.__enter__()  # type: ignore[no-untyped-call]
             self._open.append(interception)
 
@@ -109,6 +115,7 @@ class FusedSource:
         arguments: KernelArguments,
         output: Tensor,
         final: tuple[Tensor, ...],
+        zeros: Tensor | None,
     ) -> None:
         with listener.guard:
             if not output.requires_grad:
@@ -117,7 +124,7 @@ class FusedSource:
             if output.numel() == 0:
                 listener.skipped(layers[0].name, Unrecordable("its output is empty"))
                 return
-            listener.called(KernelCall(layers, arguments, output, final, order, listener))
+            listener.called(KernelCall(layers, arguments, output, final, zeros, order, listener))
 
     def _not_understood(self, listener: Listener) -> None:
         reason = Unrecordable("its forward pass did not call PyTorch's fused function in a form that is known")

@@ -58,6 +58,7 @@ class KernelCall:
         arguments: what the fused function was given.
         output: its output sequence.
         final: h_n, and c_n for an LSTM.
+        zeros: that were appended to its input; None if there are none.
         order_of_user: where each sequence of the user's batch is in the function's; None for the same order.
         listener: is told when a backward pass arrives.
 
@@ -72,6 +73,7 @@ class KernelCall:
         arguments: KernelArguments,
         output: Tensor,
         final: tuple[Tensor, ...],
+        zeros: Tensor | None,
         order_of_user: Int[Tensor, " batch"] | None,
         listener: Listener,
     ) -> None:
@@ -88,6 +90,8 @@ class KernelCall:
         self._task: int | None = None
         self._dropped = False
         self._hook(arguments, output, final)
+        if zeros is not None:
+            zeros.register_hook(self._receive_recurrent)  # type: ignore[no-untyped-call]
 
     def _hook(self, arguments: KernelArguments, output: Tensor, final: tuple[Tensor, ...]) -> None:
         for position, tensor in enumerate((output, *final)):
@@ -119,6 +123,10 @@ class KernelCall:
             for direction in self._directions:
                 direction.direct.arrived[position] = gradient.detach()
         self._listener.arrived(self)
+
+    def _receive_recurrent(self, gradient: Tensor) -> None:
+        for direction in self._directions:
+            direction.recurrent = gradient.detach()[..., direction.columns]
 
     def _forget_gradients(self) -> None:
         for direction in self._directions:

@@ -119,8 +119,10 @@ def read_arguments(function: Callable[..., Any], given: tuple[Any, ...]) -> Kern
     )
 
 
-SingleLayerCalled = Callable[[int, KernelArguments, Tensor, tuple[Tensor, ...]], None]
-"""(layer, arguments, output sequence, final states)"""
+SingleLayerCalled = Callable[[int, KernelArguments, Tensor, tuple[Tensor, ...], Tensor | None], None]
+"""(layer, arguments, output sequence, final states, zeros that were appended to the input)"""
+Substitute = Callable[[KernelArguments], tuple[KernelArguments, Tensor] | None]
+"""What to call in place of a single layer, and the zeros in it; None to call the layer as it is."""
 
 
 class Interception(TorchFunctionMode):
@@ -128,6 +130,7 @@ class Interception(TorchFunctionMode):
 
     Args:
         told: called after each single layer.
+        substitute: what to call in place of one.
         unknown: called where a call cannot be understood; it is then left alone.
 
     Attributes:
@@ -135,9 +138,10 @@ class Interception(TorchFunctionMode):
         running: whether a fused function is being called now; PyTorch has then taken this mode off its stack.
     """
 
-    def __init__(self, told: SingleLayerCalled, unknown: Callable[[], None]) -> None:
+    def __init__(self, told: SingleLayerCalled, substitute: Substitute, unknown: Callable[[], None]) -> None:
         super().__init__()
         self._told = told
+        self._substitute = substitute
         self._unknown = unknown
         self.calls = 0
         self.running = False
@@ -191,8 +195,10 @@ class Interception(TorchFunctionMode):
         return (sequence.transpose(0, 1) if arguments.batch_first else sequence), joined
 
     def _call_layer(self, arguments: KernelArguments) -> tuple[Tensor, tuple[Tensor, ...]]:
-        output, final = arguments.call()
+        substituted = self._substitute(arguments)
+        called, zeros = (arguments, None) if substituted is None else substituted
+        output, final = called.call()
         # Counted, not taken from the arguments: a second recorder sees the single layers that the first one calls.
         self.calls += 1
-        self._told(self.calls - 1, arguments, output, final)
+        self._told(self.calls - 1, arguments, output, final, zeros)
         return output, final

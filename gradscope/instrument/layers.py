@@ -4,15 +4,15 @@ from torch import nn
 
 from gradscope.instrument.cell_loops import find_cell_loops
 from gradscope.instrument.fused import FUSED, FusedSource
-from gradscope.instrument.source import Source
+from gradscope.instrument.source import Exactness, Source
 
 
-def find_sources(model: nn.Module) -> list[Source]:
+def find_sources(model: nn.Module, exact: Exactness = "bitwise") -> list[Source]:
     """Return what can be watched in `model`, in its order; nothing if only a tap can tell."""
     found: dict[str, Source] = {loop.path: loop for loop in find_cell_loops(model)}
     for path, module in model.named_modules():
         if isinstance(module, FUSED):
-            found[path] = FusedSource(path, module)
+            found[path] = FusedSource(path, module, exact)
     return [found[path] for path, _ in model.named_modules() if path in found]
 
 

@@ -17,7 +17,7 @@ from gradscope.cells.elman import Nonlinearity, activation_derivative
 from gradscope.cells.gru import GRUTimes, gru_preactivation_factors, recompute_gru
 from gradscope.cells.lstm import lstm_preactivation_factors, recompute_lstm_gates, scan_cells
 from gradscope.cells.weights import LayerWeights
-from gradscope.dynamics.adjoint import elman_adjoint, gru_adjoint, lstm_adjoint
+from gradscope.dynamics.adjoint import elman_adjoint, gru_adjoint, lstm_adjoint, lstm_cell_adjoint
 from gradscope.instrument.direction import Direction
 from gradscope.instrument.graph import SavedGates
 from gradscope.instrument.rows import Rows
@@ -71,7 +71,9 @@ def _elman(direction: Direction, rows: Rows, nonlinearity: Nonlinearity) -> Iter
         delta = activation_derivative(rows.hidden[times], nonlinearity, out=rows.scratch(times))
         saturation = _elman_saturation(delta)
         _clear_padding(direction, delta)
-        if recurrent is not None:
+        if gradients is None and direction.recurrent is not None:
+            delta.mul_(total.copy_(direction.total_from_zeros(times)))
+        elif recurrent is not None:
             incoming = elman_adjoint(direction.direct.at(times), delta, recurrent, incoming, total)
         else:
             direction.stack((gradients or [])[times], out=total)
@@ -115,17 +117,24 @@ def _lstm(direction: Direction, rows: Rows) -> Iterator[Block]:
         tanh_cell = cell.tanh()
         earlier = rows.cell[times.start - 1] if times.start else direction.first_cell()
         lstm_preactivation_factors(gates, torch.cat((earlier.unsqueeze(0), cell[:-1])), tanh_cell, out=delta)
-        incoming, incoming_cell = lstm_adjoint(
-            direction.direct.at(times),
-            gates,
-            tanh_cell,
-            delta,
-            weights,
-            incoming,
-            incoming_cell,
-            out=rows.total_gradient[times],
-            out_cell=rows.cell_gradient[times],
-        )
+        total, cell_gradient = rows.total_gradient[times], rows.cell_gradient[times]
+        if direction.recurrent is not None:
+            total.copy_(direction.total_from_zeros(times))
+            incoming_cell = lstm_cell_adjoint(
+                total, gates, tanh_cell, delta, weights.projection, incoming_cell, cell_gradient
+            )
+        else:
+            incoming, incoming_cell = lstm_adjoint(
+                direction.direct.at(times),
+                gates,
+                tanh_cell,
+                delta,
+                weights,
+                incoming,
+                incoming_cell,
+                out=total,
+                out_cell=cell_gradient,
+            )
         yield Block(times, delta.flatten(2), _tanh_saturation(tanh_cell))
 
 

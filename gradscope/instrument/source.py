@@ -4,13 +4,16 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from jaxtyping import Float
 from torch import Tensor
 
 from gradscope.instrument.summary import Summary
 from gradscope.instrument.trajectory import Trajectory
+
+Exactness = Literal["bitwise", "rounding"]
+"""Whether watching leaves every bit of a training on CPU as it was, or may make it round otherwise to be cheaper."""
 
 ORDER = itertools.count()
 """Numbers of forward calls, over all sources."""

@@ -3,9 +3,9 @@
 import datetime
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -15,12 +15,14 @@ from torch.optim import Optimizer
 
 from gradscope import __version__
 from gradscope.errors import UsageError
+from gradscope.instrument.also import Also, checked_also
 from gradscope.instrument.layers import find_sources, nothing_recurrent
+from gradscope.instrument.probes import ProbeAt, Probes
 from gradscope.instrument.recorder import Recorder
 from gradscope.instrument.schedules import Schedule, as_schedule
 from gradscope.instrument.shared_run import begin_or_join
 from gradscope.instrument.sink import FEW_SEQUENCES, Sink
-from gradscope.instrument.source import Source
+from gradscope.instrument.source import Exactness, Source
 from gradscope.instrument.taps import Taps
 
 Keep = Literal["norms", "states", "full"]
@@ -37,6 +39,9 @@ def watch(
     scaler: GradScaler | None = None,
     metadata: Mapping[str, object] | None = None,
     overwrite: bool = False,
+    exact: Exactness = "bitwise",
+    also: Collection[Also] = (),
+    probe: ProbeAt | None = None,
 ) -> Recorder:
     """Watch how gradients travel back through time while `model` trains. The training itself stays bit-identical.
 
@@ -65,6 +70,15 @@ def watch(
             skips is one all the same.
         metadata: anything that JSON can say, kept with the run.
         overwrite: replace a run that is there already.
+        exact: "bitwise" changes no bit of a training on CPU. "rounding" takes gradients of nn.LSTM (and, on a GPU, of
+            nn.RNN) out of the kernel's own backward pass where that is cheaper: on a GPU, and over long sequences of few
+            units. What is recorded is as exact, but the training's own sums may round otherwise in a recorded iteration.
+
+        also: what is recorded only if asked for. "spectral-radius" of recurrent matrices; "unit-norms", of every row of
+            every gradient and weight, which tell what adaptive clipping would do; "micro-batches", the gradients of
+            several backward passes that add up to one update, which tell the gradient noise scale.
+        probe: `ProbeAt(iterations, inputs, loss)` measures the model's dynamics on a batch of your own at these
+            iterations; `recorder.probes` holds the tables, the run the main numbers.
 
     Returns:
         The recorder; close it, or use it as a context manager.
@@ -77,6 +91,11 @@ def watch(
         raise UsageError(f"watch expects a torch.nn.Module as model, got {_named(model)}.")
     if keep not in _SEQUENCES:
         raise UsageError(f"keep expects one of {', '.join(_SEQUENCES)}, got {keep!r}.")
+    if exact not in get_args(Exactness):
+        raise UsageError(f"exact expects one of {', '.join(get_args(Exactness))}, got {exact!r}.")
+    wanted = checked_also(also)
+    if probe is not None and not isinstance(probe, ProbeAt):
+        raise UsageError(f"probe expects a gradscope.ProbeAt(iterations, inputs, loss), got {_named(probe)}.")
     optimizers = _as_optimizers(optimizer)
     for each in optimizers:
         _check_optimizer(model, each)
@@ -84,13 +103,24 @@ def watch(
         raise UsageError(f"scaler expects a torch.amp.GradScaler, got {_named(scaler)}.")
     # Names are those of the model inside, so that the runs of one process and of many compare.
     model = model.module if isinstance(model, DistributedDataParallel) else model
-    sources, spacing = find_sources(model), as_schedule(schedule)
+    sources, spacing = find_sources(model, exact), as_schedule(schedule)
     folder = None if run is None else Path(run)
     described = _describe(model, sources, spacing, keep, metadata or {})
     writer = None if folder is None else begin_or_join(folder, described, overwrite=overwrite)
     parameters = dict(model.named_parameters())
     taps = Taps(_layer_facts(sources), None if sources else nothing_recurrent(model))
-    return Recorder(sources, taps, parameters, optimizers, spacing, Sink(writer, _SEQUENCES[keep]), folder, scaler)
+    return Recorder(
+        sources,
+        taps,
+        parameters,
+        optimizers,
+        spacing,
+        Sink(writer, _SEQUENCES[keep]),
+        folder,
+        scaler,
+        wanted,
+        Probes(model, probe),
+    )
 
 
 def _as_optimizers(optimizer: object) -> list[Any]:

@@ -1,5 +1,6 @@
 """Stacks, directions, projections, dropout between layers and packed sequences, against loops in float64."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
 
 import gradscope
-from gradscope.instrument import kernel_call
+from gradscope.instrument import kernel_call, reconstruction, zero_inputs
+from gradscope.instrument.source import Exactness
 from tests.oracles import SequenceTruth, unroll_stack
 from tests.strategies import KINDS, make_layer
 
@@ -158,42 +160,54 @@ def stacks(draw: st.DrawFn) -> Stack:
     )
 
 
-def _watched(case: Stack, module: nn.RNNBase) -> dict[str, gradscope.Trajectory]:
+def _watched(case: Stack, module: nn.RNNBase, exact: Exactness) -> dict[str, gradscope.Trajectory]:
     torch.manual_seed(case.seed + 2)
-    with gradscope.watch(module, schedule=1) as recorder:
+    with gradscope.watch(module, schedule=1, exact=exact) as recorder:
         case.run(module).backward()
         return recorder.latest
 
 
-def _truth(case: Stack, module: nn.RNNBase) -> dict[str, list[SequenceTruth]]:
+def _truth(case: Stack, module: nn.RNNBase, dtype: torch.dtype = torch.float64) -> dict[str, list[SequenceTruth]]:
     sequences, h_0, c_0 = case.data()
-    return unroll_stack(module, sequences, case.value, h_0, c_0, case.masks())
+    return unroll_stack(module, sequences, case.value, h_0, c_0, case.masks(), dtype)
 
 
-def _assert_close(got: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
+def _assert_close(got: Tensor, expected: Tensor, tolerance: float, what: str, rounded: Callable[[], Tensor]) -> None:
     error = (got.double() - expected).norm()
-    assert error <= tolerance * expected.norm() + 1e-30, what
+    if error > tolerance * expected.norm() + 1e-30:
+        # Where a layer's gradient is a small difference of large ones, the training itself knows no more digits of it.
+        assert error <= 4 * (rounded().double() - expected).norm(), what
 
 
-def _assert_true(case: Stack, module: nn.RNNBase) -> None:
-    trajectories, truths = _watched(case, module), _truth(case, module)
+def _padded(sequences: list[SequenceTruth], quantity: str) -> Tensor:
+    return nn.utils.rnn.pad_sequence([getattr(sequence, quantity) for sequence in sequences])
+
+
+def _assert_true(case: Stack, module: nn.RNNBase, exact: Exactness = "bitwise") -> None:
+    trajectories, truths = _watched(case, module, exact), _truth(case, module)
     assert trajectories.keys() == truths.keys()
     for name, truth in truths.items():
-        _assert_layer(trajectories[name], truth, case, name)
+        _assert_layer(trajectories[name], truth, case, name, lambda name=name: _truth(case, module, case.dtype)[name])
 
 
-def _assert_layer(trajectory: gradscope.Trajectory, truth: list[SequenceTruth], case: Stack, name: str) -> None:
+def _assert_layer(
+    trajectory: gradscope.Trajectory,
+    truth: list[SequenceTruth],
+    case: Stack,
+    name: str,
+    rounded: Callable[[], list[SequenceTruth]],
+) -> None:
     packed, tolerance = case.layout.startswith("packed"), TOLERANCE[case.dtype]
     assert (trajectory.lengths.tolist() if packed else trajectory.lengths) == (list(case.lengths) if packed else None)
     quantities = ["hidden", "total_gradient", "direct_gradient"]
     quantities += ["cell", "cell_gradient"] if case.kind == "lstm" else []
     for quantity in quantities:
-        padded = nn.utils.rnn.pad_sequence([getattr(sequence, quantity) for sequence in truth])
-        _assert_close(getattr(trajectory, quantity), padded, tolerance, f"{name} {quantity}")
+        got, expected = getattr(trajectory, quantity), _padded(truth, quantity)
+        _assert_close(got, expected, tolerance, f"{name} {quantity}", lambda of=quantity: _padded(rounded(), of))
     assert trajectory.gates.keys() == truth[0].gates.keys()
     for gate, got in trajectory.gates.items():
-        padded = nn.utils.rnn.pad_sequence([sequence.gates[gate] for sequence in truth])
-        _assert_close(got, padded, tolerance, f"{name} {gate}")
+        expected = nn.utils.rnn.pad_sequence([sequence.gates[gate] for sequence in truth])
+        assert (got.double() - expected).norm() <= tolerance * expected.norm(), f"{name} {gate}"
     summed = nn.utils.rnn.pad_sequence([sequence.weight_gradients for sequence in truth]).sum(1)
     norms = summed.flatten(1).norm(dim=1)
     # Gram's identity sums terms of both signs: half of the digits can cancel.
@@ -217,6 +231,18 @@ def test_sweep_of_every_layer_equals_the_unrolled_loop(case: Stack) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel_call, "nodes_per_time", lambda *_, **__: None)
         _assert_true(case, case.module)
+
+
+@settings(max_examples=100, deadline=None)
+@given(case=stacks())
+def test_zero_inputs_of_every_layer_equal_the_unrolled_loop(case: Stack) -> None:
+    """The same where gradients come out of the kernel's own backward pass, for nn.RNN as on a GPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel_call, "nodes_per_time", lambda *_, **__: None)
+        patch.setattr(zero_inputs, "_pays", lambda _: True)
+        for sweep in ("lstm_adjoint", "elman_adjoint"):
+            patch.setattr(reconstruction, sweep, None)
+        _assert_true(case, case.module, exact="rounding")
 
 
 @settings(max_examples=150, deadline=None)

@@ -17,6 +17,7 @@ from tests.instrument.training import make_model
         ({"model": "gru"}, "watch expects a torch.nn.Module as model, got a str."),
         ({"optimizer": 0.1}, "watch expects a torch.optim.Optimizer as optimizer, got a float."),
         ({"keep": "everything"}, "keep expects one of norms, states, full, got 'everything'."),
+        ({"exact": "roughly"}, "exact expects one of bitwise, rounding, got 'roughly'."),
         ({"scaler": 1024}, "scaler expects a torch.amp.GradScaler, got a int."),
     ],
 )
