@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gradscope.cells.step_functions import register_cell
     from gradscope.diagnosis import Finding, diagnose
     from gradscope.errors import GradscopeError, RunError, UsageError
-    from gradscope.instrument import At, Budget, Every, Recorder, Trajectory, watch
+    from gradscope.instrument import At, Budget, Every, ProbeAt, Recorder, Trajectory, watch
     from gradscope.notebooks import Probe, WhatIf, probe, what_if
     from gradscope.reporting import report
     from gradscope.runs import Run, open_run
@@ -25,6 +25,7 @@ _HOME = {
     "Every": "gradscope.instrument",
     "At": "gradscope.instrument",
     "Budget": "gradscope.instrument",
+    "ProbeAt": "gradscope.instrument",
     "open_run": "gradscope.runs",
     "Run": "gradscope.runs",
     "register_cell": "gradscope.cells.step_functions",
@@ -47,6 +48,7 @@ __all__ = [
     "Finding",
     "GradscopeError",
     "Probe",
+    "ProbeAt",
     "Recorder",
     "Run",
     "RunError",

@@ -16,10 +16,11 @@ from gradscope.analysis.decay import HORIZON_SHARE, Decay, fit_decay, underflow_
 from gradscope.analysis.effective_rank import EffectiveRank, run_effective_rank
 from gradscope.analysis.gates import KEEPING_GATES, GateUse, TimeConstant, gate_use, time_constant
 from gradscope.analysis.judging import Verdict, verdict
-from gradscope.analysis.noise_scale import gradient_noise_scale
+from gradscope.analysis.noise_scale import gradient_noise_scale, run_noise_scale
 from gradscope.analysis.nonfinite import NonfiniteOnset, nonfinite_onset
 from gradscope.analysis.pooling import loss_times, phase_iterations, pooled_norms, run_decay
 from gradscope.analysis.state_growth import StateGrowth, state_growth
+from gradscope.analysis.unit_clipping import UnitClipping, replay_agc
 from gradscope.analysis.updates import WeightCourse, update_ratios, weight_courses, weight_matrices
 from gradscope.analysis.weight_horizon import WeightHorizon, horizon_bound, run_weight_horizon
 from gradscope.analysis.wording import number, percent
@@ -39,6 +40,7 @@ __all__ = [
     "Replay",
     "StateGrowth",
     "TimeConstant",
+    "UnitClipping",
     "Verdict",
     "WeightCourse",
     "WeightHorizon",
@@ -56,6 +58,7 @@ __all__ = [
     "phase_iterations",
     "pooled_norms",
     "recommend_threshold",
+    "replay_agc",
     "replay_autoclip",
     "replay_norm_clipping",
     "replay_zclip",
@@ -63,6 +66,7 @@ __all__ = [
     "run_dead_units",
     "run_decay",
     "run_effective_rank",
+    "run_noise_scale",
     "run_weight_horizon",
     "state_growth",
     "time_constant",

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gradscope.errors import UsageError
+from gradscope.runs import Run
 
 
 def gradient_noise_scale(
@@ -16,9 +17,8 @@ def gradient_noise_scale(
 
     With E|g_B|^2 = |G|^2 + tr(Sigma)/B at two batch sizes there are two equations for the two unknowns.
 
-    A run of `watch` does not hold this: its norms are all of one batch size, and the norms of single sequences are
-    of states, not of weights. The two sets of norms come from a training loop that measures both, such as one that
-    accumulates several small backward passes into one step.
+    A run of `watch` holds norms of two batch sizes where several backward passes add up to one update, and only if they
+    were asked for: see `run_noise_scale`.
 
     Args:
         small_norms: Norms of the gradients of small batches.
@@ -42,3 +42,31 @@ def gradient_noise_scale(
     signal = (large_batch * large - small_batch * small) / (large_batch - small_batch)
     noise = max(small - large, 0.0) / (1 / small_batch - 1 / large_batch)
     return noise / signal if signal > 0 else np.inf
+
+
+def run_noise_scale(run: Run, micro_batch: int) -> float:
+    """Return the noise scale of a run that adds up several backward passes, each of a micro-batch, to one update.
+
+    All passes must be of the same loss on parts of one batch: passes of different losses are no micro-batches.
+
+    Args:
+        run: Recorded with `watch(also=["micro-batches"])`.
+        micro_batch: Sequences in a micro-batch.
+
+    Returns:
+        The noise scale in sequences, over all recorded iterations that have as many passes as most of them.
+
+    Raises:
+        UsageError: The run holds no norms of micro-batches, or never more than one pass.
+    """
+    if "micro_batches" not in run.iterations:
+        raise UsageError(
+            f'The run {run.path} holds no norms of micro-batches: record it with watch(also=["micro-batches"]).'
+        )
+    rows = run.iterations.dropna(subset=["micro_batches", "micro_gradient_norm", "gradient_norm"])
+    usual = rows["micro_batches"].mode()
+    if not len(usual) or usual.iloc[0] < 2:
+        raise UsageError(f"The run {run.path} has one backward pass an update: the noise scale needs several.")
+    rows = rows[rows["micro_batches"] == usual.iloc[0]]
+    small, large = (rows[name].to_numpy(dtype=np.float64) for name in ("micro_gradient_norm", "gradient_norm"))
+    return gradient_noise_scale(small, large, micro_batch, micro_batch * int(usual.iloc[0]))

@@ -2,13 +2,14 @@
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gradscope.instrument.also import MicroBatches, recurrent_radius, unit_norms
 from gradscope.instrument.norms import dot, norms
 
 PARAMETER_COLUMNS = ("gradient_norm", "clipped_gradient_norm", "weight_norm", "update_norm")
@@ -16,11 +17,18 @@ CLIP_COLUMNS = ("gradient_norm", "clipped_gradient_norm", "clip_coefficient", "c
 
 
 class ParameterRows(NamedTuple):
-    """One iteration of the parameters: `PARAMETER_COLUMNS` of each, and `CLIP_COLUMNS` over all of them."""
+    """One iteration of the parameters: `PARAMETER_COLUMNS` of each, and `CLIP_COLUMNS` over all of them.
+
+    Only where it was asked for: spectral radius of each, norms of the units of each, number and norm of micro-batches.
+    """
 
     names: list[str]
     columns: Float[Tensor, "parameter 4"]
     clip: Float[Tensor, "4"]
+    radii: Float[Tensor, " parameter"] | None = None
+    unit_gradients: list[Tensor] | None = None
+    unit_weights: list[Tensor] | None = None
+    micro: tuple[int, Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +41,8 @@ class ParameterChanges:
         given: gradients as the optimiser got them.
         weights: before the update.
         updates: what the update added to them.
+        also: what else was asked for, see `Also`.
+        micro: the backward passes that the gradients are the sum of, where that was asked for.
     """
 
     names: list[str]
@@ -40,6 +50,8 @@ class ParameterChanges:
     given: list[Tensor]
     weights: list[Tensor]
     updates: list[Tensor]
+    also: frozenset[str] = field(default_factory=frozenset)
+    micro: MicroBatches | None = None
 
     def measured(self) -> ParameterRows:
         """Return norms, clip coefficient and cosine."""
@@ -48,7 +60,16 @@ class ParameterChanges:
         total, total_given = torch.linalg.vector_norm(before), torch.linalg.vector_norm(given)
         product = dot(self.before, self.given, before, given)
         clip = torch.stack((total, total_given, total_given / total, product / (total * total_given)))
-        return ParameterRows(self.names, columns, clip)
+        rows = ParameterRows(self.names, columns, clip)
+        if "spectral-radius" in self.also:
+            radii = [recurrent_radius(name, weight) for name, weight in zip(self.names, self.weights, strict=True)]
+            rows = rows._replace(radii=torch.stack(radii))
+        if "unit-norms" in self.also:
+            gradients, weights = ([unit_norms(value) for value in values] for values in (self.before, self.weights))
+            rows = rows._replace(unit_gradients=gradients, unit_weights=weights)
+        if self.micro is not None and self.micro.norms:
+            rows = rows._replace(micro=(len(self.micro.norms), self.micro.norm()))
+        return rows
 
 
 class ParameterWatch:
@@ -60,19 +81,31 @@ class ParameterWatch:
     Args:
         parameters: name to parameter.
         arrived: a method, called whenever a gradient has been accumulated.
+        also: what else is asked for, see `Also`.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], arrived: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        arrived: Callable[[], object],
+        also: frozenset[str] = frozenset(),
+    ) -> None:
         self._parameters = {name: p for name, p in parameters.items() if p.requires_grad and p.numel()}
         self._before: dict[str, Tensor] = {}
         self._given: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
+        self._also = also
+        self._micro = MicroBatches() if "micro-batches" in also else None
 
         # Weakly: Python's collector does not see through a parameter's hooks, and a recorder that they held would
         # outlive a model that nobody holds any more.
         reference = weakref.WeakMethod(arrived)
 
+        micro = self._micro
+
         def hook(_: Tensor) -> None:
+            if micro is not None:
+                micro.accumulated = True
             notify = reference()
             if notify is not None:
                 notify()
@@ -90,10 +123,12 @@ class ParameterWatch:
 
     def copy_gradients(self, scale: Tensor | None) -> None:
         """Keep the gradients as the backward pass left them, divided by the loss scale of mixed precision."""
-        self._before = _copies(self._gradients())
+        earlier, self._before = self._before, _copies(self._gradients())
         if scale is not None:
             for gradient in self._before.values():
                 gradient.div_(scale.to(gradient.device))
+        if self._micro is not None:
+            self._micro.add(earlier, self._before)
 
     def before_update(self, of: set[int] | None, *, gradients_are_final: bool) -> None:
         """Copy the weights and, unless a closure will compute them anew, the gradients that are given.
@@ -126,6 +161,8 @@ class ParameterWatch:
             given=[given[name] for name in names],
             weights=weights,
             updates=list(torch._foreach_sub([self._parameters[name].detach() for name in names], weights)),
+            also=self._also,
+            micro=self._micro,
         )
 
     def _copy_given(self, of: Iterable[str]) -> None:

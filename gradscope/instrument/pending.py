@@ -175,12 +175,19 @@ def _states(record: PassRecord) -> Iterator[dict[str, Values]]:
 
 def _parameters(record: IterationRecord) -> dict[str, Values]:
     assert record.parameters is not None
-    names, columns = record.parameters.names, _host(record.parameters.columns)
-    return {
+    rows = record.parameters
+    names, columns = rows.names, _host(rows.columns)
+    found: dict[str, Values] = {
         "iteration": np.full(len(names), record.iteration),
         "parameter": names,
         **{name: columns[:, position] for position, name in enumerate(PARAMETER_COLUMNS)},
     }
+    if rows.radii is not None:
+        found["spectral_radius"] = _host(rows.radii)
+    if rows.unit_gradients is not None and rows.unit_weights is not None:
+        found["unit_gradient_norms"] = [_host(norms) for norms in rows.unit_gradients]
+        found["unit_weight_norms"] = [_host(norms) for norms in rows.unit_weights]
+    return found
 
 
 def _iterations(records: list[IterationRecord]) -> Columns:
@@ -190,6 +197,9 @@ def _iterations(records: list[IterationRecord]) -> Columns:
         row.update({name: float(value) for name, value in record.scalars.items()})
         if record.parameters is not None:
             row.update(zip(CLIP_COLUMNS, record.parameters.clip.tolist(), strict=True))
+            if record.parameters.micro is not None:
+                count, norm = record.parameters.micro
+                row.update(micro_batches=count, micro_gradient_norm=float(norm))
         rows.append(row)
     names = list(dict.fromkeys(name for row in rows for name in row)) or ["iteration"]
     return {name: [row.get(name) for row in rows] for name in names}

@@ -23,6 +23,7 @@ from gradscope.instrument.cost import Cost
 from gradscope.instrument.guard import Guard, say
 from gradscope.instrument.inert import InertWhenCopied
 from gradscope.instrument.parameters import ParameterChanges, ParameterWatch
+from gradscope.instrument.probes import Probes
 from gradscope.instrument.scalars import checked_scalar
 from gradscope.instrument.schedules import Schedule
 from gradscope.instrument.sink import Sink
@@ -32,6 +33,7 @@ from gradscope.instrument.steps import OutermostStep
 from gradscope.instrument.taps import Taps
 from gradscope.instrument.trajectory import Trajectory
 from gradscope.instrument.worker import Worker
+from gradscope.probing import ProbeTables
 
 _LONGEST_UNTOLD_SECONDS = 1.0
 _MOST_UNTOLD = 1_000
@@ -54,7 +56,10 @@ class Recorder:
         sink: Sink,
         run: Path | None,
         scaler: GradScaler | None,
+        also: frozenset[str],
+        probes: Probes,
     ) -> None:
+        self._also, self._probes = also, probes
         self._sources = [*sources, taps]
         self._taps = taps
         self._worker = Worker(next(iter(parameters.values())).device)
@@ -144,6 +149,11 @@ class Recorder:
             self._worker.wait()
 
     @property
+    def probes(self) -> dict[int, ProbeTables]:
+        """Iteration to what was measured there, of `watch(probe=...)`."""
+        return dict(self._probes.tables)
+
+    @property
     def overhead(self) -> float:
         """Time that watching has added so far, as a fraction of what the training takes without it."""
         return self._cost.fraction
@@ -168,6 +178,8 @@ class Recorder:
     # What hooks call
 
     def _begin_iteration(self) -> None:
+        # Before the clock starts: a probe is no part of what recording costs.
+        self._scalars.update(self._probes.before(self._iteration))
         self._started, self.guard.seconds, self._recording = time.perf_counter(), 0.0, False
         with self.guard:
             self._recording = self._schedule.wants(self._iteration)
@@ -175,7 +187,7 @@ class Recorder:
                 self._attach()
 
     def _attach(self) -> None:
-        self._parameter_watch = ParameterWatch(self._parameters, self._expect_end_of_backward)
+        self._parameter_watch = ParameterWatch(self._parameters, self._expect_end_of_backward, self._also)
         for source in self._sources:
             source.attach(self)
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from gradscope.errors import UsageError
 from gradscope.instrument.parameters import CLIP_COLUMNS
 
-RESERVED = frozenset({"iteration", "seconds", *CLIP_COLUMNS})
+RESERVED = frozenset({"iteration", "seconds", "micro_batches", "micro_gradient_norm", *CLIP_COLUMNS})
 """Columns of the iterations table that gradscope fills itself."""
 
 

@@ -46,6 +46,7 @@ TABLES: dict[str, dict[str, str]] = {
         "clipped_gradient_norm": "double",
         "weight_norm": "double",
         "update_norm": "double",
+        "spectral_radius": "double",
     },
     "gates": {**_MOMENT, "gate": "string", "mean": "double", "low": "double", "high": "double"},
     "states": {**_KEYS, "sequence": "int64", "time": "int64"},
@@ -54,9 +55,10 @@ TABLES: dict[str, dict[str, str]] = {
 
 LISTS: dict[str, tuple[str, ...]] = {
     "timesteps": ("sequence_norms",),
+    "parameters": ("unit_gradient_norms", "unit_weight_norms"),
     "states": ("hidden", "total_gradient"),
 }
-"""Columns with a list in each row: one entry a sequence (sequence_norms) or a unit (states)."""
+"""Columns with a list in each row: one entry a sequence (sequence_norms) or a unit (parameters, states)."""
 
 ORDER: dict[str, tuple[str, ...]] = {
     "iterations": ("iteration",),

@@ -14,6 +14,7 @@ from gradscope.runs.layout import LISTS, ORDER, TABLES
 from gradscope.runs.manifest import Manifest, read_manifests
 from gradscope.runs.parts import Snapshot, data_frame, read_parts, take_snapshot
 from gradscope.runs.sequences import SequenceTable
+from gradscope.runs.units import unit_table
 
 Quantity = Literal["hidden", "total_gradient"]
 
@@ -64,6 +65,14 @@ class Run:
     def parameters(self) -> pd.DataFrame:
         """One row a recorded (iteration, parameter)."""
         return self._table("parameters")
+
+    @cached_property
+    def unit_norms(self) -> pd.DataFrame:
+        """One row a recorded (iteration, parameter, unit): gradient_norm before clipping, weight_norm before an update.
+
+        A unit is a row of a matrix; a vector is one unit. Empty unless they were asked for: watch(also=["unit-norms"]).
+        """
+        return unit_table(self.path, self._snapshot.parts["parameters"])
 
     @cached_property
     def gates(self) -> pd.DataFrame:
