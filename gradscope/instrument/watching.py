@@ -5,7 +5,7 @@ import os
 import platform
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ from gradscope.instrument.recorder import Recorder
 from gradscope.instrument.schedules import Schedule, as_schedule
 from gradscope.instrument.shared_run import begin_or_join
 from gradscope.instrument.sink import FEW_SEQUENCES, Sink
-from gradscope.instrument.source import Source
+from gradscope.instrument.source import Exactness, Source
 from gradscope.instrument.taps import Taps
 
 Keep = Literal["norms", "states", "full"]
@@ -39,9 +39,10 @@ def watch(
     scaler: GradScaler | None = None,
     metadata: Mapping[str, object] | None = None,
     overwrite: bool = False,
-) -> Recorder:
+    exact: Exactness = "bitwise",
     also: Collection[Also] = (),
     probe: ProbeAt | None = None,
+) -> Recorder:
     """Watch how gradients travel back through time while `model` trains. The training itself stays bit-identical.
 
         with gradscope.watch(model, optimizer, run="runs/demo") as recorder:
@@ -69,6 +70,9 @@ def watch(
             skips is one all the same.
         metadata: anything that JSON can say, kept with the run.
         overwrite: replace a run that is there already.
+        exact: "bitwise" changes no bit of a training on CPU. "rounding" takes gradients of nn.LSTM (and, on a GPU, of
+            nn.RNN) out of the kernel's own backward pass where that is cheaper: on a GPU, and over long sequences of few
+            units. What is recorded is as exact, but the training's own sums may round otherwise in a recorded iteration.
         also: what is recorded only if asked for. "spectral-radius" of recurrent matrices; "unit-norms", of every row of
             every gradient and weight, which tell what adaptive clipping would do; "micro-batches", the gradients of
             several backward passes that add up to one update, which tell the gradient noise scale.
@@ -86,17 +90,19 @@ def watch(
         raise UsageError(f"watch expects a torch.nn.Module as model, got {_named(model)}.")
     if keep not in _SEQUENCES:
         raise UsageError(f"keep expects one of {', '.join(_SEQUENCES)}, got {keep!r}.")
+    if exact not in get_args(Exactness):
+        raise UsageError(f"exact expects one of {', '.join(get_args(Exactness))}, got {exact!r}.")
+    wanted = checked_also(also)
+    if probe is not None and not isinstance(probe, ProbeAt):
+        raise UsageError(f"probe expects a gradscope.ProbeAt(iterations, inputs, loss), got {_named(probe)}.")
     optimizers = _as_optimizers(optimizer)
     for each in optimizers:
         _check_optimizer(model, each)
     if scaler is not None and not isinstance(scaler, GradScaler):
         raise UsageError(f"scaler expects a torch.amp.GradScaler, got {_named(scaler)}.")
     # Names are those of the model inside, so that the runs of one process and of many compare.
-    wanted = checked_also(also)
-    if probe is not None and not isinstance(probe, ProbeAt):
-        raise UsageError(f"probe expects a gradscope.ProbeAt(iterations, inputs, loss), got {_named(probe)}.")
     model = model.module if isinstance(model, DistributedDataParallel) else model
-    sources, spacing = find_sources(model), as_schedule(schedule)
+    sources, spacing = find_sources(model, exact), as_schedule(schedule)
     folder = None if run is None else Path(run)
     described = _describe(model, sources, spacing, keep, metadata or {})
     writer = None if folder is None else begin_or_join(folder, described, overwrite=overwrite)
