@@ -25,6 +25,7 @@ class CellEntry:
         reference: where it comes from.
         stock: it is PyTorch's own fused layer, so that every initialisation of the table applies.
         gated: it has a gate whose bias can be set.
+        gates: names of its gates.
     """
 
     make: "str | MakeCell"
@@ -32,6 +33,7 @@ class CellEntry:
     reference: str
     stock: bool = False
     gated: bool = False
+    gates: tuple[str, ...] = ()
 
 
 CELL_TABLE = {
@@ -47,13 +49,67 @@ CELL_TABLE = {
         "Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000",
         stock=True,
         gated=True,
+        gates=("input", "forget", "output"),
     ),
-    "gru": CellEntry("gradscope.cells.stock:gru", "nn.GRU", "Cho et al. 2014, arXiv:1406.1078", stock=True, gated=True),
+    "gru": CellEntry(
+        "gradscope.cells.stock:gru",
+        "nn.GRU",
+        "Cho et al. 2014, arXiv:1406.1078",
+        stock=True,
+        gated=True,
+        gates=("reset", "update"),
+    ),
     "rnn_relu_both_ways": CellEntry(
         "gradscope.cells.stock:rnn_relu_both_ways",
         "nn.RNN with relu, reading in both directions",
         "Schuster & Paliwal 1997, Bidirectional recurrent neural networks",
         stock=True,
+    ),
+    "rnn_tanh_both_ways": CellEntry(
+        "gradscope.cells.stock:rnn_tanh_both_ways",
+        "nn.RNN with tanh, reading in both directions",
+        "Schuster & Paliwal 1997, Bidirectional recurrent neural networks",
+        stock=True,
+    ),
+    "rnn_tanh_deep": CellEntry(
+        "gradscope.cells.stock:rnn_tanh_deep",
+        "nn.RNN with tanh, three layers; judged is the first",
+        "El Hihi & Bengio 1995; Graves, Mohamed & Hinton 2013, arXiv:1303.5778",
+        stock=True,
+    ),
+    "gru_attention": CellEntry(
+        "gradscope.cells.attention:AttendingGRU",
+        "nn.GRU whose answer looks at all of its outputs, each scored together with the last",
+        "Bahdanau, Cho & Bengio 2015, arXiv:1409.0473",
+        gates=("reset", "update"),
+    ),
+    "gru_embedding": CellEntry(
+        "gradscope.cells.embedding:EmbeddingGRU",
+        "nn.GRU behind an embedding of 32 numbers",
+        "Cho et al. 2014, arXiv:1406.1078; Bengio, Ducharme & Vincent 2003 for the embedding",
+        gates=("reset", "update"),
+    ),
+    "rnn_by_hand": CellEntry(
+        "gradscope.cells.by_hand:RNNByHand",
+        "a tanh recurrence written out in plain tensors, watched by taps",
+        "Elman 1990, Finding structure in time",
+    ),
+    "lstm_by_hand": CellEntry(
+        "gradscope.cells.by_hand:LSTMCellByHand",
+        "an LSTM cell with a matrix of its own for every gate",
+        "Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000",
+        gates=("input", "forget", "output"),
+    ),
+    "gru_by_hand": CellEntry(
+        "gradscope.cells.by_hand:GRUCellByHand",
+        "a GRU cell with a matrix of its own for every gate",
+        "Cho et al. 2014, arXiv:1406.1078",
+        gates=("reset", "update"),
+    ),
+    "factors": CellEntry(
+        "gradscope.cells.factors:Factors",
+        "every unit by itself, multiplied by its own factor each time",
+        "-",
     ),
     "residual_rnn": CellEntry(
         "gradscope.cells.residual_rnn:ResidualRNNCell",
@@ -64,11 +120,13 @@ CELL_TABLE = {
         "gradscope.cells.min_gru:MinGRUCell",
         "a GRU whose gates look at the input alone",
         "Feng et al. 2024, arXiv:2410.01201",
+        gates=("update",),
     ),
     "janet": CellEntry(
         "gradscope.cells.janet:JANETCell",
         "an LSTM with nothing but its forget gate",
         "van der Westhuizen & Lasenby 2018, arXiv:1804.04849",
+        gates=("forget",),
     ),
     "lru": CellEntry(
         "gradscope.cells.lru:LRUCell",

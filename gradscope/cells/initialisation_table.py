@@ -29,6 +29,7 @@ class InitialisationEntry:
         meaning: what it does.
         reference: where it comes from.
         apply: a user's own function of the recurrent module and the number; None for those of this package.
+        any_cell: it looks at no gate and no matrix, so that it fits every cell.
     """
 
     argument: Argument
@@ -38,6 +39,7 @@ class InitialisationEntry:
     meaning: str
     reference: str
     apply: "Initialise | None" = None
+    any_cell: bool = False
 
 
 INITIALISATION_TABLE = {
@@ -48,6 +50,7 @@ INITIALISATION_TABLE = {
         False,
         "every parameter uniform in +-1/sqrt(hidden), as PyTorch leaves it",
         "torch.nn.RNN, LSTM, GRU",
+        any_cell=True,
     ),
     "normal": InitialisationEntry(
         "required",
@@ -56,6 +59,7 @@ INITIALISATION_TABLE = {
         False,
         "every parameter of the recurrent layer, biases too, from a normal distribution around 0",
         "habit of many tutorials, with 0.001 to 0.1",
+        any_cell=True,
     ),
     "uniform": InitialisationEntry(
         "required",
@@ -64,6 +68,7 @@ INITIALISATION_TABLE = {
         False,
         "every parameter of the recurrent layer, biases too, uniform between minus and plus this value",
         "Sutskever, Vinyals & Le 2014, arXiv:1409.3215, there with 0.08",
+        any_cell=True,
     ),
     "xavier": InitialisationEntry(
         "none",

@@ -1,4 +1,4 @@
-"""Initialisations of nn.RNN, nn.LSTM and nn.GRU that the literature offers against vanishing gradients.
+"""Initialisations, most of them of nn.RNN, nn.LSTM and nn.GRU, that the literature offers against vanishing gradients.
 
 `INITIALISATION_TABLE` lists them with their references.
 
@@ -10,6 +10,7 @@ update gate z is what KEEPS the state, as an LSTM's forget gate does, so a posit
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,11 +25,12 @@ _KEEPING_BLOCK = {"LSTM": 1, "GRU": 1}
 _LSTM_INPUT_BLOCK = 0
 
 
-def initialise(module: nn.RNNBase, name: str, argument: float | None = None) -> None:
+def initialise(module: nn.Module, name: str, argument: float | None = None) -> None:
     """Initialise a recurrent module in place, drawing from torch's global generator.
 
     Args:
-        module: an nn.RNN, nn.LSTM or nn.GRU of any number of layers and directions, as just constructed.
+        module: an nn.RNN, nn.LSTM or nn.GRU of any number of layers and directions, as just constructed; any other
+            module for what fits every cell.
         name: a key of `INITIALISATION_TABLE`.
         argument: the number that goes with the name, for example the forget bias.
 
@@ -38,10 +40,7 @@ def initialise(module: nn.RNNBase, name: str, argument: float | None = None) -> 
     if name not in _INITIALISERS:
         raise UsageError(f"unknown initialisation {name!r}: there are {', '.join(_INITIALISERS)}")
     _check_argument(name, argument)
-    if INITIALISATION_TABLE[name].gated_only and module.mode not in _BLOCKS:
-        raise UsageError(f"{name} sets the bias of a gate, and nn.RNN has none: use it with nn.LSTM or nn.GRU")
-    if INITIALISATION_TABLE[name].gated_only and not module.bias:
-        raise UsageError(f"{name} sets the bias of a gate, and this module was made with bias=False")
+    _check_module(module, name)
     with torch.no_grad():
         _INITIALISERS[name](module, math.nan if argument is None else argument)
 
@@ -59,18 +58,31 @@ def _check_argument(name: str, argument: float | None) -> None:
         raise UsageError(f"{name} expects {bound} ({entry.argument_meaning}), got {argument:g}")
 
 
-def _default(module: nn.RNNBase, _: float) -> None:
-    """As PyTorch does it: uniform in +-1/sqrt(hidden)."""
-    module.reset_parameters()
+def _check_module(module: nn.Module, name: str) -> None:
+    entry = INITIALISATION_TABLE[name]
+    if not isinstance(module, nn.RNNBase):
+        if entry.any_cell:
+            return
+        raise UsageError(f"{name} is for nn.RNN, nn.LSTM and nn.GRU, and {type(module).__name__} is none of them")
+    if entry.gated_only and module.mode not in _BLOCKS:
+        raise UsageError(f"{name} sets the bias of a gate, and nn.RNN has none: use it with nn.LSTM or nn.GRU")
+    if entry.gated_only and not module.bias:
+        raise UsageError(f"{name} sets the bias of a gate, and this module was made with bias=False")
 
 
-def _normal(module: nn.RNNBase, std: float) -> None:
+def _default(module: nn.Module, _: float) -> None:
+    """As PyTorch does it: uniform in +-1/sqrt(hidden). A cell of another kind stays as it was made."""
+    if isinstance(module, nn.RNNBase):
+        module.reset_parameters()
+
+
+def _normal(module: nn.Module, std: float) -> None:
     """Every parameter, biases included, from N(0, std)."""
     for parameter in module.parameters():
         parameter.normal_(0, std)
 
 
-def _uniform(module: nn.RNNBase, largest: float) -> None:
+def _uniform(module: nn.Module, largest: float) -> None:
     """Every parameter, biases included, uniform between minus and plus `largest`."""
     for parameter in module.parameters():
         parameter.uniform_(-largest, largest)
@@ -158,7 +170,8 @@ def _set_gate(module: nn.RNNBase, gate: int, once: Tensor, other: Tensor, bias: 
     other[rows] = 0
 
 
-_INITIALISERS: dict[str, Callable[[nn.RNNBase, float], None]] = {
+# Which modules each takes is checked before: those without `any_cell` get an nn.RNNBase.
+_INITIALISERS: dict[str, Callable[[Any, float], None]] = {
     "default": _default,
     "normal": _normal,
     "uniform": _uniform,

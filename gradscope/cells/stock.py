@@ -18,6 +18,16 @@ def rnn_relu_both_ways(input_size: int, hidden_size: int) -> nn.RNN:
     return nn.RNN(input_size, hidden_size, nonlinearity="relu", bidirectional=True)
 
 
+def rnn_tanh_both_ways(input_size: int, hidden_size: int) -> nn.RNN:
+    """Return nn.RNN with tanh that reads in both directions; its outputs are twice as wide."""
+    return nn.RNN(input_size, hidden_size, bidirectional=True)
+
+
+def rnn_tanh_deep(input_size: int, hidden_size: int) -> nn.RNN:
+    """Return nn.RNN with tanh and three layers."""
+    return nn.RNN(input_size, hidden_size, num_layers=3)
+
+
 def lstm(input_size: int, hidden_size: int) -> nn.LSTM:
     """Return nn.LSTM."""
     return nn.LSTM(input_size, hidden_size)

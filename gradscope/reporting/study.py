@@ -13,12 +13,15 @@ from gradscope.reporting.figures.exhibits import exhibit_plate, score_plate
 from gradscope.reporting.figures.heatmap import heatmap_plate
 from gradscope.reporting.figures.lags import Frame, ceiling, lag_plate
 from gradscope.reporting.figures.losses import loss_plate
+from gradscope.reporting.figures.through_time import gradient_plate
 from gradscope.reporting.glossary import GLOSSARY
 from gradscope.reporting.learning import clipped, costs, course, name, scored, shown
+from gradscope.reporting.measured import measured_plates, told, written
 from gradscope.reporting.numbers import counted
 from gradscope.reporting.page import check_target, render, write_page
+from gradscope.reporting.side_by_side import side_by_side
 from gradscope.reporting.svg import SvgInliner
-from gradscope.reporting.tables import clipping_table, failure_table, glances, verdict_table
+from gradscope.reporting.tables import Glance, clipping_table, failure_table, glances, verdict_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 _SECTIONS = (
     ("answer", "Answer"),
+    ("cells", "Side by side"),
     ("verdicts", "Verdicts"),
     ("lags", "Lag"),
     ("times", "Training"),
@@ -79,10 +83,15 @@ def _document(comparison: "Comparison") -> str:
         tasks=[str(task) for task in settings["task"].unique()],
         remarks=_remarks(comparison),
         answers=[_with_learning(answer, comparison) for answer in answers(settings)],
-        shown=list(_shown_plates(comparison, inliner)),
-        glances={glance.task: glance for glance in glances(settings[settings["clipping"] == clipping])},
+        shown=[
+            *_shown_plates(comparison, inliner),
+            *measured_plates(comparison.shown, settings, inliner),
+        ],
+        written=written(comparison.shown, settings),
+        cells=side_by_side(settings),
+        glances=_glances(settings, clipping),
         verdicts=verdict_table(settings),
-        lags=list(_lag_plates(comparison, clipping, inliner)),
+        lags=[*_lag_plates(comparison, clipping, inliner), *_time_plates(comparison, inliner)],
         heatmaps=list(_heatmaps(comparison, inliner)),
         losses=list(_loss_plates(comparison, clipping, inliner)),
         clipping=clipping_table(comparison.clipping, settings),
@@ -94,7 +103,11 @@ def _document(comparison: "Comparison") -> str:
 
 def _sections(comparison: "Comparison") -> tuple[tuple[str, str], ...]:
     """Return the sections that have something to say."""
-    empty = {"shown"} if comparison.exhibits.empty and comparison.scores.empty else set()
+    empty = set()
+    if comparison.exhibits.empty and comparison.scores.empty and comparison.shown.empty:
+        empty.add("shown")
+    if side_by_side(comparison.settings) is None:
+        empty.add("cells")
     return tuple(section for section in _SECTIONS if section[0] not in empty)
 
 
@@ -103,11 +116,19 @@ def _with_learning(answer: "TaskAnswer", comparison: "Comparison") -> "TaskAnswe
     settings, scores, exhibits = (
         _of_task(table, answer.task) for table in (comparison.settings, comparison.scores, comparison.exhibits)
     )
-    more = [*shown(settings, exhibits), scored(settings, scores)]
+    more = [told(_of_task(comparison.shown, answer.task), settings), *shown(settings, exhibits)]
+    more.append(scored(settings, scores))
     first = tuple(one for one in more if one is not None)
     clipping = clipped(settings, _of_task(comparison.clipping, answer.task))
     last = tuple(one for one in [clipping, costs(settings)] if one is not None)
     return replace(answer, lede=course(exhibits) + answer.lede, statements=(*first, *answer.statements, *last))
+
+
+def _glances(settings: "pd.DataFrame", clipping: str) -> dict[str, Glance]:
+    """Return the verdicts at a glance of each task that has any."""
+    reference = settings[settings["clipping"] == clipping]
+    judged = set(reference[reference["verdict"] != "mixed"]["task"])
+    return {glance.task: glance for glance in glances(reference) if glance.task in judged}
 
 
 def _of_task(table: "pd.DataFrame", task: str) -> "pd.DataFrame":
@@ -156,12 +177,27 @@ def _tasks(table: "pd.DataFrame") -> Iterator[tuple[str, "pd.DataFrame"]]:
 
 def _lag_plates(comparison: "Comparison", clipping: str, inliner: SvgInliner) -> Iterator["Plate"]:
     lag = by_task(comparison.settings, "lag")
-    for task, rows in _tasks(comparison.lags[comparison.lags["clipping"] == clipping]):
+    judged = set(comparison.settings[comparison.settings["verdict"] != "mixed"]["task"])
+    lags = comparison.lags
+    for task, rows in _tasks(lags[(lags["clipping"] == clipping) & lags["task"].isin(judged)]):
         frame = Frame(_initialisations(comparison), _float(lag.get(task)), ceiling(rows))
         for phase in ("end", "start"):
             chosen = rows[rows["phase"] == phase].rename(columns=_ROLES)
             title = f"{task}, at the {phase} of training"
             yield replace(lag_plate(chosen, title, frame, inliner), topic=task)
+
+
+def _time_plates(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Plate"]:
+    """Yield total beside direct gradient where the loss enters at many times: each setting's first seed."""
+    for task, rows in _tasks(comparison.times) if len(comparison.times) else ():
+        first = rows[rows["seed"] == rows["seed"].min()]
+        settings = _of_task(comparison.settings, task)
+        tables = {
+            name(own.iloc[0], settings): own.assign(phase="end", iteration=0, lag=own["time"].max() - own["time"])
+            for _, own in first.groupby(list(_SETTING[1:]), sort=False)
+        }
+        plate = gradient_plate(tables, inliner)
+        yield replace(plate, title=f"{task}, at the end of training", keys=plate.keys[:2], topic=task)
 
 
 def _heatmaps(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Plate"]:

@@ -1,8 +1,9 @@
-"""Decorators by which a user's own tasks, cells, initialisations and clippings get a name in study files."""
+"""Decorators by which a user's own tasks, cells, initialisations, clippings and measures get a name in study files."""
 
 from gradscope.cells.cell_table import add_cell
 from gradscope.cells.initialisation_table import add_initialisation
 from gradscope.study.clipping_table import add_clipping
+from gradscope.study.measure_table import add_measure
 from gradscope.tasks.task_table import add_task
 
-__all__ = ["add_cell", "add_clipping", "add_initialisation", "add_task"]
+__all__ = ["add_cell", "add_clipping", "add_initialisation", "add_measure", "add_task"]

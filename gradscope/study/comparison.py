@@ -19,6 +19,8 @@ from gradscope.study.series import (
     loss_rows,
     representatives,
     score_rows,
+    shown_rows,
+    time_rows,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Comparison:
         provenance: how it was made: command, versions, seeds, machine, seconds, trials reused.
         scores: what a task measured on data held out, for each trial and iteration with such a score.
         exhibits: what a task showed of the network: a row a point, the truth and the answer.
+        shown: what else was shown and measured: a row a set of lines, picture or text.
+        times: total and direct gradient at each time, of the trials whose loss enters at many times.
         expectations: published claims, and whether they were reproduced.
     """
 
@@ -57,6 +61,8 @@ class Comparison:
     scores: pd.DataFrame = field(default_factory=pd.DataFrame)
     exhibits: pd.DataFrame = field(default_factory=pd.DataFrame)
     expectations: pd.DataFrame = field(default_factory=pd.DataFrame)
+    shown: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(_SHOWN)))
+    times: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def compare(spec: "StudySpec", trial_folders: Sequence[Path], provenance: Mapping[str, object]) -> Comparison:
@@ -92,6 +98,8 @@ def compare(spec: "StudySpec", trial_folders: Sequence[Path], provenance: Mappin
         scores=_table([score_rows(one) for one in evidence], _SCORES),
         exhibits=_table([exhibit_rows(one) for one in evidence], _EXHIBITS),
         expectations=held_against(getattr(spec, "expect", ()), table),
+        shown=pd.DataFrame([row for one in evidence for row in shown_rows(one)], columns=list(_SHOWN)),
+        times=_table([time_rows(one) for one in evidence], _TIMES),
     )
     _save(comparison.trials, evidence[0].folder.parent / TABLE)
     return comparison
@@ -103,6 +111,8 @@ _HEAT = (*_TRIAL, "iteration", "time", "total_gradient_norm")
 _LOSSES = (*_TRIAL, "iteration", "loss")
 _SCORES = (*_TRIAL, "iteration", "score")
 _EXHIBITS = (*_TRIAL, "iterations", "name", "x", "truth", "answer")
+_SHOWN = (*_TRIAL, "kind", "name", "iterations", "told", "content")
+_TIMES = (*_TRIAL, "time", "total_gradient_norm", "direct_gradient_norm")
 _CLIPPED = ("clipped_share", "coefficient_median", "coefficient_q10", "coefficient_q90")
 _CLIPPING = (*_TRIAL, *_CLIPPED, "cosine_median", "norm_median", "norm_q90")
 

@@ -107,8 +107,15 @@ class Evidence:
         iterations = {phase: phase_iterations(self.run, self.layer, phase) for phase in PHASES}
         pooled = {phase: pooled_norms(self.run, self.layer, found) for phase, found in iterations.items() if found}
         return {
-            phase: norms[: self._first_answer + 1] if self._first_answer else norms for phase, norms in pooled.items()
+            phase: self._with_times_cut_off(norms[: self._first_answer + 1] if self._first_answer else norms)
+            for phase, norms in pooled.items()
         }
+
+    def _with_times_cut_off(self, norms: Float[np.ndarray, "recorded sequence"]) -> Float[np.ndarray, "time sequence"]:
+        """Return the norms with a 0 for each time before the first that was recorded: the gradient is cut there."""
+        length = int(self.settings.get("length", 0))
+        recorded = int(self.newest_calls()["time"].nunique())
+        return np.pad(norms, ((max(0, length - recorded), 0), (0, 0)))
 
     @cached_property
     def _decays(self) -> dict[Phase, Decay]:

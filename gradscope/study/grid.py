@@ -40,6 +40,7 @@ def expand_grid(spec: StudySpec) -> list[Trial]:
                 seed=seed,
                 **_training(spec, block),
                 exhibits=tuple(spec.watch.exhibits),
+                measures=tuple(spec.watch.measures),
                 modules=tuple(spec.modules),
                 folder=spec.folder,
                 code_digest=_code(spec, tasks[task]["kind"], cell, initialisation, clipping),

@@ -32,6 +32,7 @@ class Network(nn.Module):
         inputs: Float[Tensor, "time batch input"],
         answered: int = 1,
         state: Any = None,  # noqa: ANN401
+        truncate: int = 0,
     ) -> tuple[Float[Tensor, "answered batch output"], Any]:
         """Answer at the last times.
 
@@ -39,13 +40,21 @@ class Network(nn.Module):
             inputs: of all times.
             answered: how many times are answered.
             state: to begin from; None for zeros.
+            truncate: how many of the last times the gradient goes back through; 0 for all.
 
         Returns:
             The answers, and the state after the last time (None where the module keeps it to itself).
         """
-        found = self.recurrent(inputs) if state is None else self.recurrent(inputs, state)
-        outputs, state = found if isinstance(found, tuple) else (found, None)
+        if 0 < truncate < len(inputs):
+            with torch.no_grad():
+                _, state = self._read(inputs[:-truncate], state)
+            inputs = inputs[-truncate:]
+        outputs, state = self._read(inputs, state)
         return self.readout(outputs[-answered:]), state
+
+    def _read(self, inputs: Float[Tensor, "time batch input"], state: Any) -> tuple[Tensor, Any]:  # noqa: ANN401
+        found = self.recurrent(inputs) if state is None else self.recurrent(inputs, state)
+        return found if isinstance(found, tuple) else (found, None)
 
 
 def build_network(trial: Trial, task: Task) -> Network:
@@ -104,7 +113,7 @@ def _initialise(recurrent: nn.Module, trial: Trial) -> None:
     if own is not None:
         with torch.no_grad():
             own(recurrent, argument)
-    elif isinstance(recurrent, nn.RNNBase):
+    elif isinstance(recurrent, nn.RNNBase) or INITIALISATION_TABLE[name].any_cell:
         initialise(recurrent, name, float(trial.length) if name == "chrono" and argument is None else argument)
-    elif name != "default":
+    else:
         raise UsageError(f"the initialisation {name} is for PyTorch's own layers, and {trial.cell} is none of them")

@@ -29,8 +29,8 @@ class Outcome:
         solved: share of the baseline below which the task counts as solved; None where no loss means that.
         parameters: numbers that the recurrent part learns.
         score_name: what the logged column `score` measures; empty where nothing was scored.
-        exhibits: what the network could do: each with `iterations` (how many it had trained), `name`, `x`, `truth` and
-            `answer`; None stands for a number that is missing.
+        exhibits: what was shown and measured of the network: each with `iterations` (how many it had trained) and what
+            `gradscope.tasks.shown.as_json` makes of it.
     """
 
     trial: str

@@ -12,6 +12,7 @@ from gradscope.analysis.lags import by_lag
 from gradscope.analysis.pooling import Phase
 from gradscope.study.evidence import Evidence
 from gradscope.study.judgement import SETTING, setting_of
+from gradscope.tasks.shown import of_kind
 
 
 def lag_rows(evidence: Evidence, phase: Phase) -> pd.DataFrame:
@@ -94,9 +95,43 @@ def exhibit_rows(evidence: Evidence) -> pd.DataFrame:
             | {"iterations": one["iterations"], "name": one["name"]}
             | {key: np.array(one[key], dtype=float) for key in ("x", "truth", "answer")}
         )
-        for one in evidence.outcome.exhibits
+        for one in of_kind(evidence.outcome.exhibits, "curve")
     ]
     return pd.concat(shown, ignore_index=True) if shown else pd.DataFrame()
+
+
+def shown_rows(evidence: Evidence) -> Iterator[dict[str, Any]]:
+    """Give a trial's rows of `Comparison.shown`.
+
+    Args:
+        evidence: what the trial left.
+
+    Yields:
+        A row for each set of lines, picture and text: `kind`, `name`, `iterations`, `told`, and all of it in `content`.
+    """
+    for kind in ("lines", "picture", "sample"):
+        for one in of_kind(evidence.outcome.exhibits, kind):
+            named = {"kind": kind, "name": one["name"], "iterations": one["iterations"], "told": one.get("told", "")}
+            yield _names(evidence) | named | {"content": one}
+
+
+def time_rows(evidence: Evidence) -> pd.DataFrame:
+    """Return the gradient at each time of a trial whose loss enters at many times, at the end of training.
+
+    Args:
+        evidence: what the trial left.
+
+    Returns:
+        Rows of `Comparison.times`: total and direct norm at each time, means over the last quarter of the recorded
+        iterations; none where a single answer makes lag the better measure.
+    """
+    if evidence.run is None or not evidence.judged or evidence.loss_times < 2:
+        return pd.DataFrame()
+    rows = evidence.newest_calls()
+    late = rows[rows["iteration"] >= rows["iteration"].quantile(0.75)]
+    columns = ["total_gradient_norm", "direct_gradient_norm"]
+    means = late.groupby("time")[columns].mean().reset_index()
+    return means.assign(**_names(evidence))[[*_names(evidence), "time", *columns]]
 
 
 def clipping_rows(evidence: Evidence) -> Iterator[dict[str, Any]]:

@@ -8,13 +8,15 @@ from gradscope.cells.cell_table import CELL_TABLE
 from gradscope.cells.initialisation_table import INITIALISATION_TABLE
 from gradscope.study.choice import check_cell, check_clipping, check_initialisation, parse_choice
 from gradscope.study.dotted import is_dotted
+from gradscope.study.measure_table import check_measure
 
 Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Words = Annotated[str, Field(min_length=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Group = dict[Literal["task", "cell", "initialisation", "clipping"], Words]
-Optimizer = Literal["adam", "sgd", "rmsprop"]
+Optimizer = Literal["adam", "sgd", "rmsprop", "adagrad"]
+RateSchedule = Literal["constant", "cosine"]
 
 
 class _Part(BaseModel):
@@ -34,13 +36,18 @@ class Training(_Part):
     batch: Positive = 16
     optimizer: Optimizer = "adam"
     learning_rate: Rate = 1e-3
+    rate_schedule: RateSchedule = "constant"
 
 
 class Watch(_Part):
-    """What each trial records: one iteration in so many; and after how many its task shows what the network can do."""
+    """What each trial records: one iteration in so many; and after how many its task shows what the network can do.
+
+    After as many iterations the `measures` are taken of the network too; 0 is before the first one.
+    """
 
     every: Positive = 1
-    exhibits: list[Positive] = []
+    exhibits: list[Annotated[int, Field(ge=0)]] = []
+    measures: list[Annotated[str, AfterValidator(check_measure)]] = []
 
 
 class Block(_Part):
@@ -56,6 +63,7 @@ class Block(_Part):
     batch: Positive | None = None
     optimizer: Optimizer | None = None
     learning_rate: Rate | None = None
+    rate_schedule: RateSchedule | None = None
     every: Positive | None = None
 
     @model_validator(mode="after")
@@ -71,7 +79,7 @@ class Block(_Part):
                 f"{', '.join(plain)}: put it into a [[grid]] block of its own"
             )
         own = [cell for cell in self.cell if cell not in cells or not cells[cell].stock]
-        special = [name for name in entries if name != "default"]
+        special = [name for name, entry in entries.items() if not entry.any_cell]
         if own and special:
             raise ValueError(
                 f"{', '.join(special)} is for PyTorch's own layers, and this block also has {', '.join(own)}: give "

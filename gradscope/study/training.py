@@ -9,24 +9,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
 
+from gradscope.cells.by_hand import Tapped
 from gradscope.errors import RunError, UsageError
 from gradscope.instrument import Every, Recorder, watch
 from gradscope.study.choice import parse_choice
 from gradscope.study.clipping_table import CLIPPING_TABLE
 from gradscope.study.dotted import find_modules_in, import_modules, is_dotted, resolve
+from gradscope.study.measure_table import MEASURE_TABLE
 from gradscope.study.network import Network, build_network
 from gradscope.study.outcome import Outcome
+from gradscope.study.task_loss import task_loss
 from gradscope.study.task_settings import make_task
 from gradscope.study.trial import Trial
 from gradscope.tasks import Task
-from gradscope.tasks.task import Answer, Batch
+from gradscope.tasks.shown import as_json
+from gradscope.tasks.task import Answer
 
 _OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
 }
 
 
@@ -77,6 +81,7 @@ def train_trial(trial: Trial, folder: Path) -> Outcome:
             metadata=metadata,
             overwrite=True,
         ) as recorder:
+            _connect_taps(network, recorder)
             ended = _train(trial, task, network, optimizer, recorder)
     # A recorder that fails warns and lets training go on; a trial without its recordings is worth nothing.
     for warning in said:
@@ -102,37 +107,31 @@ def train_trial(trial: Trial, folder: Path) -> Outcome:
 def _train(
     trial: Trial, task: Task, network: Network, optimizer: torch.optim.Optimizer, recorder: Recorder
 ) -> _Training:
-    rng = np.random.default_rng(trial.seed)
-    criterion = nn.MSELoss() if task.kind == "regression" else nn.CrossEntropyLoss()
+    batches = task.batches(np.random.default_rng(trial.seed), trial.batch)
     clip = _clipping(trial.clipping)
     answer, score_every = _answers(network), task.score_every(trial.batch)
-    exhibits: list[dict[str, Any]] = []
+    exhibits: list[dict[str, Any]] = _shown(trial, task, network, None, 0) if 0 in trial.exhibits else []
     state: Any = None
     for iteration in range(trial.iterations):
-        batch = task.batch(rng, trial.batch)
+        batch, begins = next(batches)
         optimizer.zero_grad()
-        answers, after = network(torch.from_numpy(batch.inputs), task.answered, state)
+        given = None if begins else state
+        answers, after = network(torch.from_numpy(batch.inputs), task.answered, given, task.truncate)
         state = _detached(after) if task.carries_state else None
-        loss: Tensor = criterion(*_matched(answers, batch, task))
+        loss = task_loss(answers, batch, task)
         loss.backward()  # type: ignore[no-untyped-call]
         clip(network)
         recorder.log(loss=loss)
         if score_every and (iteration + 1) % score_every == 0:
             recorder.log(score=task.score(answer))
+        _set_rate(optimizer, trial, iteration)
         optimizer.step()
         # Only now, so that the iteration that went wrong is recorded too.
         if not math.isfinite(loss.item()):
             return _Training(iteration + 1, f"its loss became {loss.item()} at iteration {iteration}", exhibits)
         if iteration + 1 in trial.exhibits:
-            exhibits += _shown(task, answer, state, iteration + 1)
+            exhibits += _shown(trial, task, network, state, iteration + 1)
     return _Training(trial.iterations, "", exhibits)
-
-
-def _matched(answers: Float[Tensor, "answered batch output"], batch: Batch, task: Task) -> tuple[Tensor, Tensor]:
-    """Return answers and targets as a loss takes them, one row an answer."""
-    targets = torch.from_numpy(batch.targets)
-    flat = answers.flatten(0, 1)
-    return flat, targets.reshape(flat.shape) if task.kind == "regression" else targets.flatten()
 
 
 def _detached(state: Any) -> Any:  # noqa: ANN401 - whatever the recurrence carries
@@ -150,17 +149,34 @@ def _answers(network: Network) -> Answer:
     return answer
 
 
-def _shown(task: Task, answer: Answer, state: Any, iterations: int) -> list[dict[str, Any]]:  # noqa: ANN401
-    return [
-        {"iterations": iterations, "name": shown.name}
-        | {key: _json(getattr(shown, key)) for key in ("x", "truth", "answer")}
-        for shown in task.exhibits(answer, state)
-    ]
+def _shown(
+    trial: Trial,
+    task: Task,
+    network: Network,
+    state: Any,  # noqa: ANN401 - whatever the recurrence carries
+    iterations: int,
+) -> list[dict[str, Any]]:
+    """Return what the task shows of the network, and what is measured of it, as JSON can say it."""
+    shown = list(task.exhibits(_answers(network), state))
+    for name in trial.measures:
+        measure = resolve(name if is_dotted(name) else MEASURE_TABLE[name].make)
+        shown += measure(network, task, trial)
+    return [{"iterations": iterations} | as_json(one) for one in shown]
 
 
-def _json(values: Float[np.ndarray, " point"]) -> list[float | None]:
-    """Return numbers as JSON can say them."""
-    return [float(value) if math.isfinite(value) else None for value in values]
+def _connect_taps(network: Network, recorder: Recorder) -> None:
+    """Give the recorder's tap to the parts of the network that call one: loops written out in plain tensors."""
+    for part in network.modules():
+        if isinstance(part, Tapped):
+            part.tap = recorder.tap
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, trial: Trial, iteration: int) -> None:
+    """Set the learning rate of an iteration: constant, or down to 0 along half a cosine."""
+    if trial.rate_schedule == "cosine":
+        factor = 0.5 + 0.5 * math.cos(math.pi * iteration / trial.iterations)
+        for group in optimizer.param_groups:
+            group["lr"] = factor * trial.learning_rate
 
 
 def _task(trial: Trial) -> Task:

@@ -14,6 +14,9 @@ _MEANING = 2
 # What says where something lies, not what it is: digests stand for it.
 _PLACES = ("folder",)
 
+# Settings that were added since, and what all trials had before.
+_LATER: Mapping[str, Any] = {"measures": [], "rate_schedule": "constant"}
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -31,10 +34,12 @@ class Trial:
         hidden: units of the recurrent layer.
         iterations: optimiser steps.
         batch: sequences in a batch.
-        optimizer: `adam`, `sgd` or `rmsprop`.
+        optimizer: `adam`, `sgd`, `rmsprop` or `adagrad`.
         learning_rate: its learning rate.
+        rate_schedule: `constant`, or `cosine`: down to 0 along half a cosine.
         every: one iteration in so many is recorded.
         exhibits: after how many iterations the task shows what the network can do.
+        measures: what is measured of the network then, keys of the table of measures or `module:name`.
         modules: imported first, for what they add to the tables.
         folder: where the study file lies, and so perhaps the user's modules. No part of the id.
         data_digest: of the task's data, where these are not drawn.
@@ -56,6 +61,8 @@ class Trial:
     every: int
     options: Mapping[str, Any] = field(default_factory=dict)
     exhibits: tuple[int, ...] = ()
+    measures: tuple[str, ...] = ()
+    rate_schedule: str = "constant"
     modules: tuple[str, ...] = ()
     folder: str = ""
     data_digest: str = ""
@@ -64,12 +71,17 @@ class Trial:
     @property
     def settings(self) -> dict[str, Any]:
         """All settings by name, as they are kept with the trial's run: what JSON can say."""
-        return asdict(self) | {"exhibits": list(self.exhibits), "modules": list(self.modules)}
+        lists = {name: list(getattr(self, name)) for name in ("exhibits", "measures", "modules")}
+        return asdict(self) | lists
 
     @property
     def id(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the settings that decide the numbers."""
         deciding = {name: value for name, value in self.settings.items() if name not in _PLACES}
+        # A setting that came later and is left as it was decides nothing: what was trained before it counts still.
+        for name, before in _LATER.items():
+            if deciding[name] == before:
+                del deciding[name]
         deciding["options"] = {name: value for name, value in self.options.items() if name not in PATHS}
         canonical = json.dumps(deciding | {"meaning": _MEANING}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

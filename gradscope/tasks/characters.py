@@ -12,7 +12,7 @@ from gradscope.tasks.task import Batch, Task
 from gradscope.tasks.text import digest_text, read_text
 
 # Rarer characters share one place: a user's Chinese text has thousands, and one-hot inputs grow with each.
-_PLACES = 96
+PLACES = 96
 
 
 class Characters(Task):
@@ -38,10 +38,10 @@ class Characters(Task):
             )
         self.length = length
         self.lag = min(20, length - 1) if lag is None else lag
-        self.alphabet = _alphabet(text)
-        self._codes = _encode(text, self.alphabet)
+        self.alphabet = alphabet_of(text)
+        self._codes = encode(text, self.alphabet)
         self.input_size = self.output_size = len(self.alphabet) + 1
-        self.baseline = _entropy(self._codes)
+        self.baseline = entropy(self._codes)
         self.data_digest = digest_text(text)
 
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
@@ -61,20 +61,20 @@ class Characters(Task):
         return Batch(inputs, self._codes[start + self.length])
 
 
-def _alphabet(text: str) -> tuple[str, ...]:
+def alphabet_of(text: str, places: int = PLACES) -> tuple[str, ...]:
     """Return the most frequent characters, in the order of their code points."""
     counts = Counter(text)
-    frequent = sorted(counts, key=lambda character: (-counts[character], character))[:_PLACES]
+    frequent = sorted(counts, key=lambda character: (-counts[character], character))[:places]
     return tuple(sorted(frequent))
 
 
-def _encode(text: str, alphabet: tuple[str, ...]) -> Int[np.ndarray, " character"]:
+def encode(text: str, alphabet: tuple[str, ...]) -> Int[np.ndarray, " character"]:
     """Return each character's place in the alphabet; all others share the place after the last one."""
     place = {character: number for number, character in enumerate(alphabet)}
     return np.array([place.get(character, len(alphabet)) for character in text], dtype=np.int64)
 
 
-def _entropy(codes: Int[np.ndarray, " character"]) -> float:
+def entropy(codes: Int[np.ndarray, " character"]) -> float:
     """Return the entropy of the characters' frequencies, in nats."""
     share: Float[np.ndarray, " place"] = np.bincount(codes) / len(codes)
     share = share[share > 0]

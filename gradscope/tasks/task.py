@@ -1,11 +1,15 @@
 """What a study asks of a task."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Shaped
+
+from gradscope.tasks.shown import Exhibit, Shown
+
+__all__ = ["Answer", "Batch", "Exhibit", "Shown", "Task"]
 
 
 class Batch(NamedTuple):
@@ -23,22 +27,6 @@ class Batch(NamedTuple):
 
 Answer = Callable[[Float[np.ndarray, "time batch input"], Any], tuple[Float[np.ndarray, "time batch output"], Any]]
 """The network as a task sees it: inputs and a state (None to begin with) -> its answer at every time, the new state."""
-
-
-class Exhibit(NamedTuple):
-    """One picture of what the network can do: its answer over the truth.
-
-    Attributes:
-        name: what is shown.
-        x: position of each point.
-        truth: what is right there; NaN where nothing is.
-        answer: what the network said; NaN where it was not asked.
-    """
-
-    name: str
-    x: Float[np.ndarray, " point"]
-    truth: Float[np.ndarray, " point"]
-    answer: Float[np.ndarray, " point"]
 
 
 class Task(ABC):
@@ -59,6 +47,8 @@ class Task(ABC):
         answered: how many times, the last ones, the network has to answer at.
         solved: share of the baseline below which the task counts as solved; NaN where no loss means that.
         carries_state: whether a sequence goes on where the last one ended, so that the state is handed on, detached.
+        summed: whether the loss is the sum over the answered times and not their mean.
+        truncate: how many times back the gradient is let; 0 for all.
         data_digest: digest of the user's or a package's data; empty where all is drawn.
         score_name: what `score` measures, for instance "test accuracy"; empty where there is none.
     """
@@ -73,6 +63,8 @@ class Task(ABC):
     answered: int = 1
     solved: float = 0.1
     carries_state: bool = False
+    summed: bool = False
+    truncate: int = 0
     data_digest: str = ""
     score_name: str = ""
 
@@ -88,7 +80,20 @@ class Task(ABC):
             Inputs and targets.
         """
 
-    def exhibits(self, answer: Answer, state: Any) -> Sequence[Exhibit]:  # noqa: ANN401, ARG002 - for those that show
+    def batches(self, rng: np.random.Generator, size: int) -> Iterator[tuple[Batch, bool]]:
+        """Draw batches without end; a task whose batches follow one another overrides this.
+
+        Args:
+            rng: the only source of chance.
+            size: how many sequences in each.
+
+        Yields:
+            A batch, and whether a state that is carried begins anew with it.
+        """
+        while True:
+            yield self.batch(rng, size), False
+
+    def exhibits(self, answer: Answer, state: Any) -> Sequence[Shown]:  # noqa: ANN401, ARG002 - for those that show
         """Show what the network can do now.
 
         Args:

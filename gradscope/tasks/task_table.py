@@ -74,6 +74,21 @@ TASK_TABLE = {
         "predict next year's sunspots from the years before",
         "Wolf's sunspot numbers, 1700 to 2008, as statsmodels ships them",
     ),
+    "pieces": TaskEntry(
+        "gradscope.tasks.pieces:SinePieces",
+        "predict each next point of a long sine, cut into pieces at random or one after the other",
+        "habit of many tutorials",
+    ),
+    "writing": TaskEntry(
+        "gradscope.tasks.writing:Writing",
+        "predict each next character of a text, and then write by itself",
+        "Sutskever, Martens & Hinton 2011, Generating text with recurrent neural networks",
+    ),
+    "hold": TaskEntry(
+        "gradscope.tasks.hold:Hold",
+        "say at the end the number that stood at the beginning; nothing in between",
+        "-",
+    ),
 }
 """Name -> what it is."""
 

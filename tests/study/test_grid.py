@@ -1,5 +1,7 @@
 """From a spec to trials, and a trial's name."""
 
+import hashlib
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +13,7 @@ from gradscope.study.catalogue import find_study
 from gradscope.study.grid import expand_grid
 from gradscope.study.loading import load_study
 from gradscope.study.spec import StudySpec
+from gradscope.study.trial import Trial
 
 
 def _spec(*blocks, **parts):
@@ -49,6 +52,8 @@ def test_id_follows_from_the_settings():
         "kind": "text",
         "options": {"length": 7},
         "exhibits": (3,),
+        "measures": ("states",),
+        "rate_schedule": "cosine",
         "modules": ("mine",),
         "data_digest": "0",
         "code_digest": "0",
@@ -159,3 +164,15 @@ def test_reading_a_study_never_imports_torch():
     code = "import sys, gradscope.study.grid, gradscope.study.loading; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_settings_that_came_later_change_no_id_while_they_are_left_alone():
+    """What was trained before there were measures and schedules is found again: the id of a trial of that time."""
+    trial = Trial("adding", "adding", 6, "lstm", "default", "none", 0, 4, 5, 3, "adam", 0.01, 1)
+
+    settings = {name: getattr(trial, name) for name in trial.settings}
+    before = {name: value for name, value in settings.items() if name not in ("measures", "rate_schedule", "folder")}
+    canonical = json.dumps(
+        before | {"exhibits": [], "modules": [], "options": {}, "meaning": 2}, sort_keys=True, separators=(",", ":")
+    )
+    assert trial.id == hashlib.sha256(canonical.encode()).hexdigest()[:16]

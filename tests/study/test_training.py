@@ -1,10 +1,16 @@
 """One trial, trained and recorded."""
 
+import math
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
 
 from gradscope.runs import open_run
+from gradscope.study.evidence import read_evidence
+from gradscope.study.outcome import write_outcome
+from gradscope.study.task_settings import make_task
 from gradscope.study.training import train_trial
 
 # Wall time is the only thing that may differ between two runs of one trial.
@@ -86,3 +92,61 @@ def test_an_earlier_attempt_leaves_nothing_behind(make_trial, tmp_path):
     train_trial(make_trial(iterations=4), tmp_path / "run")
 
     assert open_run(tmp_path / "run").iterations["iteration"].tolist() == [0, 1, 2, 3]
+
+
+def test_a_falling_rate_is_half_a_cosine(make_trial, tmp_path):
+    """From the rate that was asked for, through its half in the middle, towards 0; the recorder sees it."""
+    train_trial(make_trial(rate_schedule="cosine", every=1), tmp_path)
+
+    rates = open_run(tmp_path).iterations["learning_rate"]
+    assert rates.tolist() == pytest.approx([0.005 * (1 + math.cos(math.pi * at / 6)) for at in range(6)])
+
+
+def test_truncation_cuts_the_gradient_and_nothing_else(make_trial, tmp_path):
+    """The first loss is that of the full gradient; three times are left of it, and 0 counts at all others."""
+    options = {"lag": 7}
+    whole = make_trial(task="recall", kind="recall", options=options, every=1)
+    cut = make_trial(task="recall", kind="recall", options=options | {"truncate": 3}, every=1)
+    for name, trial in (("whole", whole), ("cut", cut)):
+        write_outcome(tmp_path / name, train_trial(trial, tmp_path / name))
+
+    runs = {name: open_run(tmp_path / name) for name in ("whole", "cut")}
+    assert runs["cut"].iterations["loss"][0] == runs["whole"].iterations["loss"][0]
+    assert runs["cut"].iterations["loss"][5] != runs["whole"].iterations["loss"][5]
+    assert runs["cut"].timesteps.groupby("iteration")["time"].count().tolist() == [3] * 6
+    first = [run.timesteps.query("iteration == 0")["total_gradient_norm"].to_numpy() for run in runs.values()]
+    assert first[1].tolist() == pytest.approx(first[0][-3:].tolist(), rel=1e-5)
+    decay = read_evidence(tmp_path / "cut").decay("end")
+    assert (decay.lags, decay.all_zero_lag) == (8, 3)
+
+
+def test_a_loop_in_plain_tensors_is_watched_by_its_taps(make_trial, tmp_path):
+    """Every state of every recorded iteration."""
+    train_trial(make_trial(cell="rnn_by_hand"), tmp_path)
+
+    run = open_run(tmp_path)
+    assert run.layers == ["by_hand"]
+    assert len(run.timesteps) == 3 * 8
+    assert (run.timesteps["total_gradient_norm"] > 0).all()
+
+
+def test_measures_are_taken_at_every_stop_and_kept(make_trial, tmp_path):
+    """Before training and after three iterations; they change nothing in the training."""
+    outcome = train_trial(make_trial(exhibits=(0, 3), measures=("states",)), tmp_path / "measured")
+    train_trial(make_trial(), tmp_path / "plain")
+
+    assert [(one["iterations"], one["kind"]) for one in outcome.exhibits] == [(0, "lines"), (3, "lines")]
+    losses = [open_run(tmp_path / name).iterations["loss"].tolist() for name in ("measured", "plain")]
+    assert losses[0] == losses[1]
+
+
+def test_a_summed_loss_is_the_mean_times_the_answers(make_trial, tmp_path):
+    """Ten answers."""
+    losses = []
+    for summed in (False, True):
+        options = {"text": "chinese", "length": 10, "summed": summed, "order": "sequential"}
+        trial = make_trial(task="writing", kind="writing", options=options)
+        trial = replace(trial, data_digest=make_task("writing", options).data_digest)
+        train_trial(trial, tmp_path / str(summed))
+        losses.append(open_run(tmp_path / str(summed)).iterations["loss"][0])
+    assert losses[1] == pytest.approx(10 * losses[0], rel=1e-6)

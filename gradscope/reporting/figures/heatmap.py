@@ -60,7 +60,7 @@ def heatmap_plate(
         title=title,
         caption=CAPTION + caption,
         panels=panels,
-        scale=_scale(low, high, zero=bool((norms == 0).any()), missing=bool((~np.isfinite(norms)).any())),
+        scale=colour_scale(low, high, zero=bool((norms == 0).any()), missing=bool((~np.isfinite(norms)).any())),
         topic=topic,
     )
 
@@ -111,24 +111,29 @@ def _time_ticks(axes: "Axes", last: float) -> None:
 
 def _pixels(grid: pd.DataFrame, low: float, high: float) -> "NDArray[np.uint8]":
     """Return the image: for each pixel the recorded iteration nearest to it, zeros and non-finite values set apart."""
-    import matplotlib as mpl
-
     iterations = grid.columns.to_numpy(float)
     wanted = np.linspace(iterations[0], iterations[-1], min(COLUMNS, max(len(iterations) * 4, 2)))
     middles = (iterations[1:] + iterations[:-1]) / 2
     columns = np.searchsorted(middles, wanted)
     rows = np.linspace(0, len(grid) - 1, min(ROWS, len(grid))).round().astype(int)
-    values = grid.to_numpy(float)[np.ix_(rows, columns)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        level = (np.log(values) - np.log(low)) / (np.log(high) - np.log(low))
-    image = mpl.colormaps[_MAP](np.clip(np.nan_to_num(level, nan=0.0, posinf=1.0, neginf=0.0), 0, 1), bytes=True)
-    image[values == 0] = (*bytes.fromhex(theme.ZERO[1:]), 255)
-    image[~np.isfinite(values)] = 0
-    pixels: NDArray[np.uint8] = image
-    return pixels
+    return log_pixels(grid.to_numpy(float)[np.ix_(rows, columns)], low, high)
 
 
-def _scale(low: float, high: float, *, zero: bool, missing: bool) -> Scale:
+def colour_scale(
+    low: float, high: float, *, zero: bool, missing: bool, label: str = "norm of the total gradient"
+) -> Scale:
+    """Return the logarithmic scale of a heatmap's colours.
+
+    Args:
+        low: value of the lowest colour.
+        high: value of the highest one.
+        zero: whether exact zeros are in the figure.
+        missing: whether values that are not finite are in the figure.
+        label: what the colours mean.
+
+    Returns:
+        The scale.
+    """
     import matplotlib as mpl
 
     colours = [mpl.colors.to_hex(mpl.colormaps[_MAP](position)) for position in np.linspace(0, 1, 12)]
@@ -137,7 +142,29 @@ def _scale(low: float, high: float, *, zero: bool, missing: bool) -> Scale:
     ticks = [(100 * (exponent - np.log10(low)) / width, power_label(exponent)) for exponent in exponents]
     if len(ticks) < 2:
         ticks = [(0.0, number(low, 2)), (100.0, number(high, 2))]
-    return Scale(colours, ticks, "norm of the total gradient", zero=zero, missing=missing)
+    return Scale(colours, ticks, label, zero=zero, missing=missing)
+
+
+def log_pixels(values: "NDArray[np.float64]", low: float, high: float) -> "NDArray[np.uint8]":
+    """Return an image: colours by the logarithm, exact zeros and what is not finite set apart.
+
+    Args:
+        values: a matrix of sizes.
+        low: value of the lowest colour.
+        high: value of the highest one.
+
+    Returns:
+        Red, green, blue and opacity of each.
+    """
+    import matplotlib as mpl
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = (np.log(values) - np.log(low)) / (np.log(high) - np.log(low))
+    image = mpl.colormaps[_MAP](np.clip(np.nan_to_num(level, nan=0.0, posinf=1.0, neginf=0.0), 0, 1), bytes=True)
+    image[values == 0] = (*bytes.fromhex(theme.ZERO[1:]), 255)
+    image[~np.isfinite(values)] = 0
+    pixels: NDArray[np.uint8] = image
+    return pixels
 
 
 def _label(name: str, grid: pd.DataFrame) -> str:

@@ -1,0 +1,97 @@
+"""What a study measured and showed of its networks, ready for the page: figures, texts and what they say in words."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from gradscope.reporting.figures.measured import lines_plate, picture_plate
+from gradscope.reporting.learning import name as name_of
+from gradscope.reporting.panel import Plate
+from gradscope.reporting.statement import Statement
+from gradscope.reporting.svg import SvgInliner
+
+_MOST_LINES = 8
+_MOST_TEXTS = 9
+_SETTING = ["task", "cell", "initialisation", "clipping"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one network wrote.
+
+    Attributes:
+        task: that it learned.
+        title: which network, after how many iterations.
+        texts: (how it was written, the text).
+    """
+
+    task: str
+    title: str
+    texts: tuple[tuple[str, str], ...]
+
+
+def measured_plates(shown: pd.DataFrame, settings: pd.DataFrame, inliner: SvgInliner) -> Iterator[Plate]:
+    """Draw every measure of every task, of each setting's first seed.
+
+    Args:
+        shown: `Comparison.shown`.
+        settings: `Comparison.settings`.
+        inliner: of the page.
+
+    Yields:
+        One figure a task and measure.
+    """
+    for kind, draw in (("lines", lines_plate), ("picture", picture_plate)):
+        for (task, what), rows in _first_seed(shown[shown["kind"] == kind]).groupby(["task", "name"], sort=False):
+            panels = {_panel(row, settings): row["content"] for _, row in rows.iterrows()}
+            yield draw(f"{task}: {what}", panels, str(task), inliner)
+
+
+def written(shown: pd.DataFrame, settings: pd.DataFrame) -> tuple[Written, ...]:
+    """Return what the networks wrote: each setting's first seed, at every stop.
+
+    Args:
+        shown: `Comparison.shown`.
+        settings: `Comparison.settings`.
+
+    Returns:
+        One entry a network and stop.
+    """
+    texts = _first_seed(shown[shown["kind"] == "sample"])
+    return tuple(
+        Written(
+            str(rows["task"].iloc[0]),
+            _panel(rows.iloc[0], settings),
+            tuple((str(row["name"]), str(row["content"]["text"])) for _, row in rows.head(_MOST_TEXTS).iterrows()),
+        )
+        for _, rows in texts.groupby([*_SETTING, "iterations"], sort=False)
+    )
+
+
+def told(shown: pd.DataFrame, settings: pd.DataFrame) -> Statement | None:
+    """Say what the measures of a task found, at the last stop, of each setting's first seed.
+
+    Args:
+        shown: of `Comparison.shown`, one task.
+        settings: of `Comparison.settings`, one task.
+
+    Returns:
+        None where no measure says anything.
+    """
+    if shown.empty:
+        return None
+    rows = _first_seed(shown[shown["told"] != ""])
+    last = rows[rows["iterations"] == rows.groupby(_SETTING)["iterations"].transform("max")]
+    lines = tuple(f"{name_of(row, settings)}: {row['told']}" for _, row in last.head(_MOST_LINES).iterrows())
+    return Statement("aside", "Measured", "of the first seed, at the end:", lines) if lines else None
+
+
+def _first_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["seed"] == rows.groupby(_SETTING)["seed"].transform("min")] if len(rows) else rows
+
+
+def _panel(row: pd.Series, settings: pd.DataFrame) -> str:
+    when = f"after {row['iterations']} iterations" if row["iterations"] else "before training"
+    own = settings[settings["task"] == row["task"]]
+    return f"{name_of(row, own)}, {when}"

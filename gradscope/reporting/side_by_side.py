@@ -1,0 +1,90 @@
+"""Cells side by side: what each is made of, what it costs, and how far back it learned to look."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from gradscope.cells.cell_table import CELL_TABLE
+from gradscope.reporting.numbers import number
+from gradscope.reporting.tables import Cell, Table, number_cell
+
+_KEYS = ["cell", "initialisation", "clipping"]
+
+
+def side_by_side(settings: pd.DataFrame) -> Table | None:
+    """Return one row a cell and start, over all tasks.
+
+    Args:
+        settings: `Comparison.settings`.
+
+    Returns:
+        None where there is one cell only, or nothing is known of their cost.
+    """
+    if len(set(settings["cell"])) < 2 or "parameters" not in settings:
+        return None
+    spans = _is_graded(settings)
+    scored = bool(settings["score"].notna().any())
+    heads = [
+        ("Cell", ""),
+        ("Initialisation", ""),
+        ("Gates", ""),
+        ("Parameters", "of the recurrent part"),
+        ("Iteration", "milliseconds, forward, backward and watching, on this machine while it worked on this study"),
+    ]
+    heads += [("Memory span", "longest lag up to which every task was solved with every seed")] if spans else []
+    heads += [("Accuracy", "on data held out, at the end of training; mean over seeds and tasks")] if scored else []
+    heads += [("Loss / baseline", "at the end of training, mean over seeds and tasks")]
+    rows = tuple(
+        ("", tuple(_row(group, spans=spans, scored=scored))) for _, group in settings.groupby(_KEYS, sort=False)
+    )
+    return Table(tuple(heads), rows, "Cells side by side, over all tasks")
+
+
+def memory_span(settings: pd.DataFrame) -> float:
+    """Return the longest lag up to which every task was solved with every seed: 0 if none, NaN if none can be.
+
+    Args:
+        settings: rows of `Comparison.settings`, of one cell and start.
+    """
+    known = settings[settings["solved_below"].notna() & settings["lag"].notna()].sort_values("lag")
+    if known.empty:
+        return math.nan
+    span = 0.0
+    for _, row in known.iterrows():
+        if row["solved"] < row["trials"]:
+            break
+        span = float(row["lag"])
+    return span
+
+
+def _is_graded(settings: pd.DataFrame) -> bool:
+    """Return whether tasks differ in their lag, so that a span can be read off them."""
+    return len(set(settings[settings["solved_below"].notna()]["lag"].dropna())) > 1
+
+
+def _row(group: pd.DataFrame, *, spans: bool, scored: bool) -> list[Cell]:
+    cell = str(group["cell"].iloc[0])
+    pace = 1000 * float(group["seconds_per_iteration"].median())
+    ratio = float((group["loss_final_mean"] / group["baseline"]).replace(np.inf, np.nan).mean())
+    start = str(group["initialisation"].iloc[0])
+    clipping = str(group["clipping"].iloc[0])
+    cells = [
+        Cell(cell),
+        Cell(start if clipping == "none" else f"{start}, {clipping}"),
+        Cell(_gates(cell)),
+        number_cell(f"{group['parameters'].max():,.0f}", float(group["parameters"].max())),
+        number_cell(f"{number(pace, 2)} ms", pace),
+    ]
+    if spans:
+        span = memory_span(group)
+        cells.append(number_cell("none" if span == 0 else number(span), span))
+    if scored:
+        score = float(group["score"].mean())
+        cells.append(number_cell(f"{100 * score:.1f}\u202f%", score))
+    return [*cells, number_cell(number(ratio, 2), ratio)]
+
+
+def _gates(cell: str) -> str:
+    entry = CELL_TABLE.get(cell)
+    return ", ".join(entry.gates) or "none" if entry is not None else "?"
