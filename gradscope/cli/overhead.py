@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gradscope.instrument.benchmark_training import Size
     from gradscope.instrument.memory_growth import MemoryGrowth
     from gradscope.instrument.peer_comparison import PeerRow
+    from gradscope.instrument.source import Exactness
 
 _CELLS = ("RNN", "GRU", "LSTM")
 _PEERS_SIZE = "T100N16H64"
@@ -37,7 +38,14 @@ _MEMORY_SIZE = "T200N32H128"
     help="Times, sequences and hidden units, such as T100N16H64; L3 adds layers, B a second direction. May be "
     "repeated. 'all' are the three usual ones, T100N16H64L3B and T1000N1H64.",
 )
-@click.option("--repetitions", type=click.IntRange(min=1), default=40, show_default=True, help="Timed turns of each.")
+@click.option("--repetitions", type=click.IntRange(min=1), default=20, show_default=True, help="Timed turns of each.")
+@click.option(
+    "--exact",
+    type=click.Choice(["bitwise", "rounding"]),
+    default="bitwise",
+    show_default=True,
+    help="As of gradscope.watch: whether a training may round otherwise where that is cheaper.",
+)
 @click.option(
     "--iterations",
     type=click.IntRange(min=1),
@@ -53,6 +61,7 @@ def command(
     repetitions: int,
     iterations: int | None,
     device: str,
+    exact: "Exactness",
     peers: bool,
     memory: bool,
     as_json: bool,
@@ -72,7 +81,8 @@ def command(
             chosen = _sizes(sizes or (_MEMORY_SIZE,))
             measured = _measure_memory(cells or ("LSTM",), chosen, iterations or 5000), _show_memory
         else:
-            measured = _measure_all(cells or _CELLS, _sizes(sizes), repetitions, iterations or 200, device), _show
+            lengths = repetitions, iterations or 200
+            measured = _measure_all(cells or _CELLS, _sizes(sizes), lengths, device, exact), _show
     rows, show = measured
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
@@ -125,14 +135,16 @@ def _progress(total: int) -> Iterator[Callable[[str], None]]:
 
 
 def _measure_all(
-    cells: Sequence[str], sizes: "Sequence[Size]", repetitions: int, iterations: int, device: str
+    cells: Sequence[str], sizes: "Sequence[Size]", lengths: tuple[int, int], device: str, exact: "Exactness"
 ) -> "list[Overhead]":
     from gradscope.instrument.benchmark import Length, measure
+    from gradscope.instrument.benchmark_training import ITERATIONS_IN_A_TURN
 
-    rows, length = [], Length(repetitions, iterations)
-    with _progress(len(sizes) * len(cells) * (2 * (repetitions + 3) + iterations)) as tick:
+    rows, length = [], Length(*lengths)
+    turns = 2 * (length.repetitions + 1) + -(-length.iterations // ITERATIONS_IN_A_TURN)
+    with _progress(len(sizes) * len(cells) * turns) as tick:
         for size, cell in product(sizes, cells):
-            rows.append(measure(cell, size, length, device, partial(tick, f"{cell} {size}")))
+            rows.append(measure(cell, size, length, device, exact, partial(tick, f"{cell} {size}")))
     return rows
 
 
@@ -176,14 +188,15 @@ def _show(rows: "Sequence[Overhead]") -> None:
     cells = [
         (row.cell, row.size, f"{row.bare_milliseconds:.2f} ms", *(f"x{ratio:.3f}" for ratio in ratios))
         for row in rows
-        for ratios in [(row.recorded, row.idle, row.default_schedule)]
+        for ratios in [(row.recorded, row.recorded_cpu, row.idle, row.default_schedule)]
     ]
     _print(
         "Time of an iteration, as a ratio to the bare one",
-        ("cell", "size", "bare", "recorded", "idle", "default schedule"),
+        ("cell", "size", "bare", "recorded", "processors", "idle", "default schedule"),
         cells,
-        "recorded: an iteration that is recorded. idle: one that is watched and not recorded. "
-        "default schedule: a whole training under Budget(0.05). T times, N sequences, H units; one thread.",
+        "recorded: an iteration that is recorded; on CPU a thread of its own works out what came of it, so that this "
+        "takes a second processor. processors: the time of all of them. idle: watched and not recorded. "
+        "default schedule: a whole training under Budget(0.05). T times, N sequences, H units; PyTorch on one thread.",
     )
 
 

@@ -9,8 +9,9 @@ from statistics import median
 
 import torch
 
-from gradscope.instrument.benchmark_training import Size, Training, turns
+from gradscope.instrument.benchmark_training import ITERATIONS_IN_A_TURN, Size, Training, Turn, turns
 from gradscope.instrument.schedules import At, Every, Schedule
+from gradscope.instrument.source import Exactness
 
 _NEVER = At(())
 
@@ -20,11 +21,11 @@ class Length:
     """Of a measurement.
 
     Attributes:
-        repetitions: how many pairs of a recorded and a bare iteration are timed, and of an idle and a bare one.
+        repetitions: how many pairs of turns are timed, of a few recorded and bare iterations, and of idle and bare ones.
         iterations: length of the training under the default schedule, in turns with a bare one.
     """
 
-    repetitions: int = 40
+    repetitions: int = 20
     iterations: int = 200
 
 
@@ -36,7 +37,9 @@ class Overhead:
         cell: RNN, GRU or LSTM.
         size: of the batch and the layer.
         bare_milliseconds: median time of a bare iteration.
-        recorded: median over repetitions of a recorded iteration's time to the bare one's beside it.
+        recorded: median over repetitions of the time of recorded iterations to that of the bare ones beside them.
+        recorded_cpu: the same of the time that all processors spent: what is worked out beside the training counts, and
+            it is what recording costs where no processor is free.
         idle: the same for a watched iteration that is not recorded.
         default_schedule: total time of a training under the default schedule to that of a bare one.
     """
@@ -45,12 +48,18 @@ class Overhead:
     size: str
     bare_milliseconds: float
     recorded: float
+    recorded_cpu: float
     idle: float
     default_schedule: float
 
 
 def measure(
-    cell: str, size: Size, length: Length, device: str = "cpu", tick: Callable[[], None] = lambda: None
+    cell: str,
+    size: Size,
+    length: Length,
+    device: str = "cpu",
+    exact: Exactness = "bitwise",
+    tick: Callable[[], None] = lambda: None,
 ) -> Overhead:
     """Return what watching one cell at one size costs.
 
@@ -59,25 +68,28 @@ def measure(
         size: of the batch and the layer.
         length: of the measurement.
         device: where to train.
+        exact: as of `watch`.
         tick: called after every turn.
     """
     with tempfile.TemporaryDirectory() as folder:
 
-        def pairs(name: str, schedule: Schedule | None, count: int, warm_up: int) -> list[tuple[float, float]]:
+        def pairs(name: str, schedule: Schedule | None, count: int, warm_up: int) -> list[tuple[Turn, Turn]]:
             # Each watched training has a bare one of its own: whoever follows a heavy iteration pays for it.
             bare, watched = (Training(cell, size, torch.device(device)) for _ in range(2))
-            bare.iteration(), watched.iteration()
-            with closing(watched.watched(Path(folder, name), schedule)):
+            for training in (bare, watched):
+                training.iteration()
+            with closing(watched.watched(Path(folder, name), schedule, exact)):
                 return list(turns(bare, watched, count, warm_up, tick))
 
-        recorded = pairs("recorded", Every(1), length.repetitions, warm_up=3)
-        idle = pairs("idle", _NEVER, length.repetitions, warm_up=3)
-        scheduled = pairs("default", None, length.iterations, warm_up=0)
+        recorded = pairs("recorded", Every(1), length.repetitions, warm_up=1)
+        idle = pairs("idle", _NEVER, length.repetitions, warm_up=1)
+        scheduled = pairs("default", None, -(-length.iterations // ITERATIONS_IN_A_TURN), warm_up=0)
     return Overhead(
         cell=cell,
         size=str(size),
-        bare_milliseconds=1e3 * median(bare for bare, _ in idle),
-        recorded=median(watched / bare for bare, watched in recorded),
-        idle=median(watched / bare for bare, watched in idle),
-        default_schedule=sum(watched for _, watched in scheduled) / sum(bare for bare, _ in scheduled),
+        bare_milliseconds=1e3 * median(bare.seconds for bare, _ in idle),
+        recorded=median(watched.seconds / bare.seconds for bare, watched in recorded),
+        recorded_cpu=median(watched.cpu / bare.cpu for bare, watched in recorded),
+        idle=median(watched.seconds / bare.seconds for bare, watched in idle),
+        default_schedule=sum(watched.seconds for _, watched in scheduled) / sum(bare.seconds for bare, _ in scheduled),
     )

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from gradscope.errors import UsageError
 from gradscope.instrument.recorder import Recorder
 from gradscope.instrument.schedules import Schedule
+from gradscope.instrument.source import Exactness
 from gradscope.instrument.watching import watch
 
 CELLS: dict[str, Callable[..., nn.RNNBase]] = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
@@ -57,7 +59,15 @@ class Size:
 
 
 SIZES = (Size(100, 16, 64), Size(100, 32, 128), Size(50, 64, 256))
+ITERATIONS_IN_A_TURN = 5
 MORE_SIZES = (Size(100, 16, 64, layers=3, bidirectional=True), Size(1000, 1, 64))
+
+
+class Turn(NamedTuple):
+    """Seconds of one iteration, by the clock and of all processors together."""
+
+    seconds: float
+    cpu: float
 
 
 class Reader(nn.Module):
@@ -92,14 +102,16 @@ class Training:
     def __init__(self, cell: str, size: Size, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         torch.manual_seed(0)
         self.model = Reader(cell, size).to(device, dtype)
+        self._recorder: Recorder | None = None
         self._optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
         # Drawn in one dtype for all, so that trainings in different ones are of the same batch.
         self.inputs = torch.randn(size.time, size.batch, size.hidden).to(device, dtype)
         self._targets = torch.randn(size.batch, 1).to(device, dtype)
 
-    def watched(self, run: Path | None, schedule: Schedule | None) -> Recorder:
+    def watched(self, run: Path | None, schedule: Schedule | None, exact: Exactness = "bitwise") -> Recorder:
         """Return a recorder that watches it."""
-        return watch(self.model, self._optimizer, run=run, schedule=schedule)
+        self._recorder = watch(self.model, self._optimizer, run=run, schedule=schedule, exact=exact)
+        return self._recorder
 
     def predict(self) -> Tensor:
         """Return what the model says of the batch."""
@@ -119,21 +131,29 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    def iteration(self) -> float:
-        """Return the seconds that one iteration of training took."""
-        started = time.perf_counter()
+    def iteration(self) -> None:
+        """Train once."""
         self._optimizer.zero_grad()
         self.after_backward(self.backward())
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._optimizer.step()
         if self.inputs.is_cuda:
             torch.cuda.synchronize()
-        return time.perf_counter() - started
+
+    def turn(self) -> "Turn":
+        """Train a few times, until all that came of it is worked out: else the next turn would pay for this one."""
+        started, started_cpu = time.perf_counter(), time.process_time()
+        for _ in range(ITERATIONS_IN_A_TURN):
+            self.iteration()
+        if self._recorder is not None:
+            self._recorder.wait()
+        seconds, cpu = time.perf_counter() - started, time.process_time() - started_cpu
+        return Turn(seconds / ITERATIONS_IN_A_TURN, cpu / ITERATIONS_IN_A_TURN)
 
 
 def turns(
     bare: Training, other: Training, count: int, warm_up: int, tick: Callable[[], None]
-) -> Iterator[tuple[float, float]]:
+) -> Iterator[tuple["Turn", "Turn"]]:
     """Run two trainings in turns, each as often first as second.
 
     Args:
@@ -144,13 +164,13 @@ def turns(
         tick: called after every pair.
 
     Yields:
-        Seconds of an iteration of either.
+        A turn of either.
     """
     for number in range(warm_up + count):
         if number % 2:
-            other_seconds, bare_seconds = other.iteration(), bare.iteration()
+            other_turn, bare_turn = other.turn(), bare.turn()
         else:
-            bare_seconds, other_seconds = bare.iteration(), other.iteration()
+            bare_turn, other_turn = bare.turn(), other.turn()
         tick()
         if number >= warm_up:
-            yield bare_seconds, other_seconds
+            yield bare_turn, other_turn

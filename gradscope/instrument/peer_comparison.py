@@ -92,7 +92,7 @@ def _row(kind: type[Peer], cell: str, size: Size, count: int, device: torch.devi
         return PeerRow(kind.title, cell, str(size), None, f"not installed: pip install {kind.package}")
     truth = _truth(cell, size, device)
     bare = Training(cell, size, device)
-    before = [bare.iteration() for _ in range(_WARM_UP + count)][_WARM_UP:] if kind.slows_all else []
+    before = [bare.turn().seconds for _ in range(_WARM_UP + count)][_WARM_UP:] if kind.slows_all else []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -103,6 +103,6 @@ def _row(kind: type[Peer], cell: str, size: Size, count: int, device: torch.devi
     except Exception as error:  # noqa: BLE001 - another tool's trouble is a line in the table
         why = str(error).partition("\n")[0]
         return PeerRow(kind.title, cell, str(size), None, f"failed: {type(error).__name__}: {why}")
-    beside = [median(before)] * count if before else [alone for alone, _ in pairs]
-    ratio = median(other / alone for (_, other), alone in zip(pairs, beside, strict=True))
+    beside = [median(before)] * count if before else [alone.seconds for alone, _ in pairs]
+    ratio = median(other.seconds / alone for (_, other), alone in zip(pairs, beside, strict=True))
     return PeerRow(kind.title, cell, str(size), ratio, truth.says(seen), len(seen))

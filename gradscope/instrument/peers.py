@@ -53,15 +53,15 @@ class Gradscope(Peer):
     def __init__(self, cell: str, size: Size, device: torch.device) -> None:
         super().__init__(cell, size, device)
         self._folder = tempfile.TemporaryDirectory()
-        self._recorder = self.watched(Path(self._folder.name, "run"), Every(1))
+        self._watching = self.watched(Path(self._folder.name, "run"), Every(1))
 
     def seen(self) -> Mapping[str, Tensor]:
         """Return the total gradient of the first layer."""
-        return {"total_gradient": self._recorder.latest["rnn.l0"].total_gradient}
+        return {"total_gradient": self._watching.latest["rnn.l0"].total_gradient}
 
     def close(self) -> None:
         """Write the run."""
-        self._recorder.close()
+        self._watching.close()
         self._folder.cleanup()
 
 

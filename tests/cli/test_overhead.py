@@ -27,14 +27,14 @@ def test_table():
 
     assert result.exit_code == 0, result.output
     assert [row[:2] for row in _cells(result)] == [["RNN", "T3 N2 H4"], ["LSTM", "T3 N2 H4"]]
-    assert "idle: one that is watched and not recorded" in result.stdout
+    assert "idle: watched and not recorded" in result.stdout
 
 
 def test_json():
     """The same as data: ratios and milliseconds that are numbers above 0."""
     rows = json.loads(_overhead(*TINY, "--json").stdout)
 
-    numbers = ("bare_milliseconds", "recorded", "idle", "default_schedule")
+    numbers = ("bare_milliseconds", "recorded", "recorded_cpu", "idle", "default_schedule")
     assert [(row["cell"], row["size"]) for row in rows] == [("RNN", "T3 N2 H4"), ("LSTM", "T3 N2 H4")]
     assert all(row[name] > 0 for row in rows for name in numbers)
 
