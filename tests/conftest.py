@@ -12,6 +12,20 @@ hypothesis.settings.register_profile("gradscope", deadline=None)
 hypothesis.settings.load_profile("gradscope")
 
 
+@pytest.fixture
+def store(monkeypatch):
+    """An object store with an empty bucket, `s3://bucket`, that this process and those it starts find and may use."""
+    from gradscope.runs import places
+    from tests.fake_s3 import running_store
+
+    with running_store() as running:
+        for name, value in running.environment.items():
+            monkeypatch.setenv(name, value)
+        places._file_system.cache_clear()
+        yield running
+    places._file_system.cache_clear()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests that need a GPU where there is none."""
     gpu = [item for item in items if item.get_closest_marker("gpu")]

@@ -5,10 +5,11 @@ import math
 import os
 import textwrap
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from gradscope.cli.places import typed_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from gradscope.diagnosis import Event, Examination, Finding, LayerEvidence
     from gradscope.runs import Run
+    from gradscope.runs.places import Place
 
 _SEVERITIES = ("info", "warning", "error")
 _TELL_THE_VERDICT = {"vanishing-gradient", "exploding-gradient", "loss-at-many-times"}
@@ -24,11 +26,11 @@ _STYLES = {"info": "cyan", "warning": "yellow", "error": "bold red"}
 
 
 @click.command(epilog="Example: gradscope diagnose runs/demo --fail-on error")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=typed_place)
 @click.option("--fail-on", type=click.Choice(_SEVERITIES), help="Exit with 1 if a finding is at least this severe.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 @click.pass_context
-def command(ctx: click.Context, run: Path, fail_on: str | None, as_json: bool) -> None:
+def command(ctx: click.Context, run: "Place", fail_on: str | None, as_json: bool) -> None:
     """Tell what happened in the run folder RUN, in order: what went wrong, since when, and what to try.
 
     The run may still be written: what is judged is what has been flushed so far.

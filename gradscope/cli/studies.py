@@ -2,15 +2,16 @@
 
 import json
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gradscope.cli import truth_cases
+from gradscope.cli.places import typed_place
 from gradscope.errors import UsageError
 
 if TYPE_CHECKING:
+    from gradscope.runs.places import Place
     from gradscope.study.spec import StudySpec
 
 _KEYS = ("name", "title", "question", "seconds", "quick_seconds")
@@ -19,13 +20,14 @@ _KEYS = ("name", "title", "question", "seconds", "quick_seconds")
 @click.command(epilog="Example: gradscope studies")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    default=Path("reports"),
+    type=typed_place,
+    default="reports",
+    metavar="DIR",
     show_default=True,
     help="Folder of finished studies: they tell how fast this machine is.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-def command(out: Path, as_json: bool) -> None:
+def command(out: "Place", as_json: bool) -> None:
     """List the built-in studies, each with its question and the time that it takes here."""
     from gradscope.study.catalogue import built_in_studies
     from gradscope.study.expected import in_words
@@ -49,7 +51,7 @@ def command(out: Path, as_json: bool) -> None:
             click.echo(" " * width + line)
 
 
-def _seconds(spec: "StudySpec", out: Path) -> int | None:
+def _seconds(spec: "StudySpec", out: "Place") -> int | None:
     """Return the seconds that the whole study takes on all processors, None where its data are missing."""
     from gradscope.study.expected import expected_seconds
     from gradscope.study.grid import expand_grid

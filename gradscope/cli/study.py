@@ -3,15 +3,16 @@
 import json
 import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gradscope.cli import truth_cases
+from gradscope.cli.places import typed_place
 from gradscope.errors import GradscopeError, UsageError
 
 if TYPE_CHECKING:
+    from gradscope.runs.places import Place
     from gradscope.study.comparison import Comparison
     from gradscope.study.loading import Mode
     from gradscope.study.runner import Setup
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 @click.option("--quick", is_flag=True, help="A smaller grid and fewer iterations: half a minute.")
 @click.option("--full", is_flag=True, help="Train until the tasks are learned: an hour or more.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, help="Folder of the report."
+    "--out",
+    type=typed_place,
+    default="reports",
+    metavar="DIR",
+    show_default=True,
+    help="Folder of the report, or its URL: s3://bucket/folder.",
 )
 @click.option("--workers", type=int, help="Worker processes; 0 trains in this one. Default: one for each processor.")
 @click.option("--scheduler", metavar="ADDRESS", help="Use a running Dask cluster, such as tcp://127.0.0.1:8786.")
@@ -46,7 +52,7 @@ def command(
     name: str,
     quick: bool,
     full: bool,
-    out: Path,
+    out: "Place",
     workers: int | None,
     scheduler: str | None,
     settings: tuple[str, ...],
@@ -110,7 +116,7 @@ def _refuse(name: str, options: list[str]) -> None:
         raise UsageError(f"the study {name} has no grid of trainings: leave out {', '.join(options)}")
 
 
-def _run(spec: "StudySpec", setup: "Setup") -> tuple["Comparison", Path]:
+def _run(spec: "StudySpec", setup: "Setup") -> "tuple[Comparison, Place]":
     """Run the study and write its report.
 
     Returns:
@@ -132,7 +138,7 @@ def _run(spec: "StudySpec", setup: "Setup") -> tuple["Comparison", Path]:
         raise GradscopeError("interrupted: no report was written. The same command goes on from there") from None
 
 
-def _print_result(comparison: "Comparison", report: Path, as_json: bool) -> None:
+def _print_result(comparison: "Comparison", report: "Place", as_json: bool) -> None:
     if as_json:
         # pandas writes NaN and infinities as null, which JSON has no other word for.
         click.echo(comparison.settings.to_json(orient="records", indent=2))

@@ -5,7 +5,6 @@ import platform
 import shlex
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +14,7 @@ from gradscope.errors import GradscopeError
 
 if TYPE_CHECKING:
     from gradscope.reporting.truth import CaseResult
+    from gradscope.runs.places import Place
 
 NAME = "truth"
 TITLE = "Numbers that are known"
@@ -22,7 +22,7 @@ QUESTION = "Does gradscope compute what closed forms and publications say?"
 SECONDS = 60
 
 
-def run_truth(out: Path, *, as_json: bool) -> None:
+def run_truth(out: "Place", *, as_json: bool) -> None:
     """Run all cases, print a line each, and write the page.
 
     Args:

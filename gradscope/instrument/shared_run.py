@@ -7,13 +7,13 @@ that comes first. So nobody waits for a process that does not watch, and no coll
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from torch import distributed
 
 from gradscope.errors import RunError
 from gradscope.runs import RunWriter
+from gradscope.runs.places import Place
 
 _PATIENCE = timedelta(seconds=60)
 """How long the others wait for the first to begin: it writes one small file."""
@@ -21,7 +21,7 @@ _BEGUN = "begun "
 _times_begun: Counter[str] = Counter()
 
 
-def begin_or_join(folder: Path, metadata: Mapping[str, object], *, overwrite: bool) -> RunWriter:
+def begin_or_join(folder: Place, metadata: Mapping[str, object], *, overwrite: bool) -> RunWriter:
     """Return a writer to a run that is new, or that another process of this training has just begun.
 
     Args:
@@ -61,7 +61,7 @@ def _store() -> Any:  # noqa: ANN401 - PyTorch's stores are written in C++
 def _begin(
     store: Any,  # noqa: ANN401
     key: str,
-    folder: Path,
+    folder: Place,
     metadata: Mapping[str, object],
     *,
     overwrite: bool,
@@ -78,7 +78,7 @@ def _begin(
     return writer
 
 
-def _wait(store: Any, key: str, folder: Path) -> str:  # noqa: ANN401
+def _wait(store: Any, key: str, folder: Place) -> str:  # noqa: ANN401
     try:
         store.wait([f"{key}/said"], _PATIENCE)
     except RuntimeError as error:

@@ -1,10 +1,8 @@
 """`watch`: the one call that a user's training loop needs."""
 
 import datetime
-import os
 import platform
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -24,6 +22,7 @@ from gradscope.instrument.shared_run import begin_or_join
 from gradscope.instrument.sink import FEW_SEQUENCES, Sink
 from gradscope.instrument.source import Exactness, Source
 from gradscope.instrument.taps import Taps
+from gradscope.runs.places import PlaceLike, as_place
 
 Keep = Literal["norms", "states", "full"]
 _SEQUENCES: dict[str, int | None] = {"norms": 0, "states": FEW_SEQUENCES, "full": None}
@@ -33,7 +32,7 @@ def watch(
     model: nn.Module,
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
     *,
-    run: str | os.PathLike[str] | None = None,
+    run: PlaceLike | None = None,
     schedule: Schedule | int | None = None,
     keep: Keep = "states",
     scaler: GradScaler | None = None,
@@ -61,7 +60,7 @@ def watch(
             parameters the average over all processes, which the optimizer gets.
         optimizer: its `step` ends an iteration; of several, that of the last. Without one, call
             `recorder.end_iteration()`.
-        run: folder to write; None keeps only `recorder.latest`.
+        run: folder to write, here or in an object store (`s3://bucket/folder`); None keeps only `recorder.latest`.
         schedule: `Every(n)` or the number n, `At(iterations)`, or `Budget(fraction)`; None is `Budget(0.05)`, which
             spaces recordings so that watching adds about 5 % to the training time.
         keep: "norms" of all sequences; "states", also hidden states and total gradients unit by unit of the first 4
@@ -104,7 +103,7 @@ def watch(
     # Names are those of the model inside, so that the runs of one process and of many compare.
     model = model.module if isinstance(model, DistributedDataParallel) else model
     sources, spacing = find_sources(model, exact), as_schedule(schedule)
-    folder = None if run is None else Path(run)
+    folder = None if run is None else as_place(run)
     described = _describe(model, sources, spacing, keep, metadata or {})
     writer = None if folder is None else begin_or_join(folder, described, overwrite=overwrite)
     parameters = dict(model.named_parameters())

@@ -1,10 +1,8 @@
 """`what_if`: remedies tried on the user's own training, shown where it is asked for."""
 
 import html
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -16,6 +14,8 @@ from gradscope.remedies.wording import effect_on_gradient, effect_on_loss, summa
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from gradscope.runs.places import Place, PlaceLike
 
 _SHOWN = {
     "remedy": "remedy",
@@ -65,7 +65,7 @@ class WhatIf:
         """Remedies that do not fit the model, with the reason; nothing is known of them."""
         return self.trials.not_tried
 
-    def report(self, path: str | os.PathLike[str]) -> Path:
+    def report(self, path: "PlaceLike") -> "Place":
         """Write the page, one self-contained HTML file.
 
         Args:

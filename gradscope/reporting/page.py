@@ -5,7 +5,6 @@ import hashlib
 import os
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -14,6 +13,7 @@ from gradscope import __version__
 from gradscope.errors import RunError, UsageError
 from gradscope.reporting import theme
 from gradscope.reporting.tables import SYMBOLS
+from gradscope.runs.places import Place, PlaceLike, Remote, as_place, write
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -62,11 +62,11 @@ def render(template: str, **values: Any) -> str:  # noqa: ANN401 - a template ta
     )
 
 
-def check_target(path: str | os.PathLike[str]) -> Path:
+def check_target(path: PlaceLike) -> Place:
     """Return where the page will go, having made sure that it can be written: before the work, not after it.
 
     Args:
-        path: of the HTML file; its folder has to exist.
+        path: of the HTML file, or its URL in an object store; a folder of this machine has to exist.
 
     Returns:
         The path.
@@ -75,7 +75,9 @@ def check_target(path: str | os.PathLike[str]) -> Path:
         UsageError: it is a folder, or the folder that it would be in is missing.
         RunError: nothing may be written there.
     """
-    target = Path(path)
+    target = as_place(path)
+    if isinstance(target, Remote):
+        return target
     if target.is_dir():
         raise UsageError(
             f"The report needs a file to write to, but {target} is a folder; try {target / 'report.html'}."
@@ -89,8 +91,8 @@ def check_target(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def write_page(text: str, path: Path) -> Path:
-    """Write the page under a temporary name and move it into place, so that a failure leaves an earlier page as it was.
+def write_page(text: str, path: Place) -> Place:
+    """Write the page whole or not at all: a failure leaves an earlier page as it was.
 
     Args:
         text: the document.
@@ -102,11 +104,8 @@ def write_page(text: str, path: Path) -> Path:
     Raises:
         RunError: the system refuses; the message says why.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        draft.write_text(text, encoding="utf-8", newline="\n")
-        draft.replace(path)
+        write(path, text.encode(), draft=f".{path.name}.{os.getpid()}.tmp")
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise RunError(f"The report cannot be written to {path}: {error.strerror or error}.") from error
     return path

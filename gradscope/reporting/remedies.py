@@ -1,10 +1,8 @@
 """The page of remedies that were tried: what each moved, by how much, and what was not tried."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from gradscope.reporting.page import check_target, render, write_page
 from gradscope.reporting.panel import Plate
 from gradscope.reporting.svg import SvgInliner
 from gradscope.reporting.tables import Cell, Table, number_cell
+from gradscope.runs.places import Place, PlaceLike
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +48,7 @@ class Subject:
     trials: "Trials"
 
 
-def remedy_page(subjects: Sequence[Subject], facts: Mapping[str, object], path: str | os.PathLike[str]) -> Path:
+def remedy_page(subjects: Sequence[Subject], facts: Mapping[str, object], path: PlaceLike) -> Place:
     """Write the page, one self-contained HTML file.
 
     Args:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 from gradscope.diagnosis import Examination, examine
@@ -15,8 +14,9 @@ from gradscope.reporting.sections import Section, gates_section, gradient_sectio
 from gradscope.reporting.svg import SvgInliner
 from gradscope.reporting.weights import clipping_section, made_section, nonfinite_section, parameters_section
 from gradscope.runs import Run, open_run
+from gradscope.runs.places import Place, PlaceLike, Remote
 
-RunLike: TypeAlias = Run | str | os.PathLike[str]
+RunLike: TypeAlias = Run | PlaceLike
 
 _EMPTY = (
     "It holds no recorded gradient, so there is nothing to show about it. A recording is made when the loss has "
@@ -25,12 +25,12 @@ _EMPTY = (
 )
 
 
-def report(runs: RunLike | Sequence[RunLike], path: str | os.PathLike[str]) -> Path:
+def report(runs: RunLike | Sequence[RunLike], path: PlaceLike) -> Place:
     """Write the page of a run, or of several side by side, one self-contained HTML file.
 
     Args:
-        runs: a run, its folder, or several of them.
-        path: of the file; an earlier page there is replaced once the new one is whole.
+        runs: a run, its folder or URL, or several of them.
+        path: of the file, or its URL in an object store; an earlier page there is replaced once the new one is whole.
 
     Returns:
         The path of the page.
@@ -39,7 +39,7 @@ def report(runs: RunLike | Sequence[RunLike], path: str | os.PathLike[str]) -> P
         UsageError: no run was given, the path is a folder, or its folder is missing.
         RunError: a run cannot be read, or the page cannot be written.
     """
-    given: list[RunLike] = [runs] if isinstance(runs, (Run, str, os.PathLike)) else list(runs)
+    given: list[RunLike] = [runs] if isinstance(runs, (Run, Remote, str, os.PathLike)) else list(runs)
     if not given:
         raise UsageError("A report needs at least one run, got an empty list.")
     target = check_target(path)

@@ -1,9 +1,7 @@
 """The page of a study: the answer in words, then everything that it rests on."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradscope.reporting.answer import answers, by_task, reference_clipping
@@ -22,6 +20,7 @@ from gradscope.reporting.page import check_target, render, write_page
 from gradscope.reporting.side_by_side import side_by_side
 from gradscope.reporting.svg import SvgInliner
 from gradscope.reporting.tables import Glance, clipping_table, failure_table, glances, verdict_table
+from gradscope.runs.places import Place, PlaceLike
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +49,7 @@ _HEAT_NOTE = (
 )
 
 
-def study_page(comparison: "Comparison", path: str | os.PathLike[str]) -> Path:
+def study_page(comparison: "Comparison", path: PlaceLike) -> Place:
     """Write the page of a study, one self-contained HTML file.
 
     Args:

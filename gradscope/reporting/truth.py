@@ -1,10 +1,8 @@
 """The page of the cases with a known answer: expected, got, error, figure."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from gradscope.reporting.figures.known import known_plate
 from gradscope.reporting.numbers import counted, number, scientific, seconds
@@ -12,6 +10,7 @@ from gradscope.reporting.page import check_target, render, write_page
 from gradscope.reporting.panel import Plate
 from gradscope.reporting.svg import SvgInliner
 from gradscope.reporting.tables import Cell, Table, number_cell
+from gradscope.runs.places import Place, PlaceLike
 from gradscope.truth.case import Check, Outcome, TruthCase
 
 
@@ -53,7 +52,7 @@ class _Section:
         return self.code.lower()
 
 
-def truth_page(results: Sequence[CaseResult], facts: Mapping[str, str], path: str | os.PathLike[str]) -> Path:
+def truth_page(results: Sequence[CaseResult], facts: Mapping[str, str], path: PlaceLike) -> Place:
     """Write the page, one self-contained HTML file.
 
     Args:

@@ -1,14 +1,13 @@
 """run.json: what a run is, written whole or not at all."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from gradscope.errors import RunError
-from gradscope.runs.layout import FORMAT, RUN_FILE, is_run_file, temporary_name
+from gradscope.runs.layout import FORMAT, RUN_FILE, is_run_file
+from gradscope.runs.places import Place, Remote, exists, read, sizes, write
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Manifest:
         return replace(self, metadata={**self.metadata, **extra}, complete=True, flushes=flushes)
 
 
-def write_manifest(folder: Path, manifest: Manifest, name: str = RUN_FILE) -> None:
+def write_manifest(folder: Place, manifest: Manifest, name: str = RUN_FILE) -> None:
     """Put run.json, or another process's file, into the folder, in place of an earlier one.
 
     Raises:
@@ -56,24 +55,22 @@ def write_manifest(folder: Path, manifest: Manifest, name: str = RUN_FILE) -> No
         text = json.dumps(content, indent=2, default=_plain)
     except (TypeError, ValueError) as error:
         raise RunError(f"The metadata of the run {folder} cannot be written as JSON: {error}.") from error
-    temporary = folder / temporary_name(name)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, folder / name)  # noqa: PTH105 - the one call whose atomicity we rely on
+    write(folder / name, f"{text}\n".encode())
 
 
-def read_manifests(folder: Path) -> dict[int, Manifest]:
+def read_manifests(folder: Place) -> dict[int, Manifest]:
     """Return rank -> what run.json, or that process's file, says, in the order of ranks.
 
     Raises:
         RunError: There is no run, or a file is not what a writer writes.
     """
     first = read_manifest(folder)
-    others = sorted(path.name for path in folder.iterdir() if path.name != RUN_FILE and is_run_file(path.name))
+    others = sorted(name for name in sizes(folder) if name != RUN_FILE and is_run_file(name))
     found = {manifest.rank: manifest for manifest in (*(read_manifest(folder, name) for name in others), first)}
     return dict(sorted(found.items()))
 
 
-def read_manifest(folder: Path, name: str = RUN_FILE) -> Manifest:
+def read_manifest(folder: Place, name: str = RUN_FILE) -> Manifest:
     """Return what run.json, or another process's file, says.
 
     Raises:
@@ -81,7 +78,7 @@ def read_manifest(folder: Path, name: str = RUN_FILE) -> Manifest:
     """
     path = folder / name
     try:
-        text = path.read_bytes()
+        text = read(path)
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(_absent(folder)) from None
     except OSError as error:
@@ -93,7 +90,7 @@ def read_manifest(folder: Path, name: str = RUN_FILE) -> Manifest:
     return _parse(path, content)
 
 
-def _parse(path: Path, content: object) -> Manifest:
+def _parse(path: Place, content: object) -> Manifest:
     if not isinstance(content, dict) or type(content.get("format")) is not int:
         raise RunError(_damaged(path, 'it has no "format"'))
     if content["format"] > FORMAT:
@@ -109,7 +106,10 @@ def _parse(path: Path, content: object) -> Manifest:
     return Manifest(writer, metadata, content.get("complete") is True, flushes)
 
 
-def _absent(folder: Path) -> str:
+def _absent(folder: Place) -> str:
+    if isinstance(folder, Remote):
+        what = f"it has no {RUN_FILE}" if exists(folder.bucket) else "there is no such bucket"
+        return f"There is no run at {folder}: {what}. Give the URL that watch(run=...) was given."
     if not folder.exists():
         return f"There is no run at {folder}: the folder does not exist. Give the folder that watch(run=...) was given."
     if not folder.is_dir():
@@ -119,7 +119,7 @@ def _absent(folder: Path) -> str:
     return f"{folder} is not a run folder: it has no {RUN_FILE}.{hint}"
 
 
-def _damaged(path: Path, why: str) -> str:
+def _damaged(path: Place, why: str) -> str:
     return (
         f"{path} is damaged: {why}. gradscope writes this file whole or not at all, so something else changed it; "
         "restore it from a copy, or record the run again."

@@ -1,8 +1,6 @@
 """Opens a run folder: tables as data frames, states and norms of single sequences as arrays."""
 
-import os
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +10,8 @@ from jaxtyping import Float
 from gradscope.errors import UsageError
 from gradscope.runs.layout import LISTS, ORDER, TABLES
 from gradscope.runs.manifest import Manifest, read_manifests
-from gradscope.runs.nonfinite import in_order_of_appearance
 from gradscope.runs.parts import Snapshot, data_frame, read_parts, take_snapshot
+from gradscope.runs.places import Place, PlaceLike, as_place
 from gradscope.runs.sequences import SequenceTable
 from gradscope.runs.units import unit_table
 
@@ -33,7 +31,7 @@ class Run:
         ranks: Of all processes that recorded there.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, snapshot: Snapshot, ranks: tuple[int, ...] = (0,)) -> None:
+    def __init__(self, path: Place, manifest: Manifest, snapshot: Snapshot, ranks: tuple[int, ...] = (0,)) -> None:
         self.path = path
         self.rank = manifest.rank
         self.ranks = ranks
@@ -49,8 +47,9 @@ class Run:
         """The recurrent layers, in the order of the model; after them what was tapped, by name."""
         named = self.metadata.get("layers")
         known = [str(name) for name in named] if isinstance(named, dict) else []
-        keys = data_frame(read_parts(self._snapshot.parts["timesteps"], "timesteps", ORDER["timesteps"]), "timesteps")
-        return known + sorted({str(name) for name in keys["layer"].dropna().unique()}.difference(known))
+        rows = read_parts(self._snapshot.parts["timesteps"], "timesteps", ["layer"])
+        found = rows["layer"].unique().to_pylist() if rows.num_columns else []
+        return known + sorted(set(found).difference(known))
 
     @cached_property
     def iterations(self) -> pd.DataFrame:
@@ -79,15 +78,6 @@ class Run:
     def gates(self) -> pd.DataFrame:
         """One row a recorded (iteration, layer, call, time, gate)."""
         return self._table("gates")
-
-    @cached_property
-    def nonfinite(self) -> pd.DataFrame:
-        """Where values were NaN or infinite: a row for each iteration, layer, call and quantity, with the first time.
-
-        The first to appear comes first: forwards along the model and along time, then the loss, then backwards. Some
-        have no layer (the loss), no call or time (parameters) or no name (which only gates and parameters have).
-        """
-        return in_order_of_appearance(self._read("nonfinite"), self.layers)
 
     def sequence_norms(self, layer: str, iteration: int, call: int | None = None) -> Float[np.ndarray, "time sequence"]:
         """Return the norm of the total gradient of the state, of each sequence at each time.
@@ -151,13 +141,13 @@ class Run:
         return frame.sort_values(list(ORDER[table]), key=key, kind="stable", ignore_index=True)
 
 
-def open_run(path: str | os.PathLike[str], rank: int | None = None) -> Run:
+def open_run(path: PlaceLike, rank: int | None = None) -> Run:
     """Open a run folder, finished or still being written.
 
     Nothing in it is executed or unpickled: a run may come from anyone.
 
     Args:
-        path: The folder that `watch(run=...)` was given.
+        path: The folder that `watch(run=...)` was given, or its URL in an object store: `s3://bucket/folder`.
         rank: Of several processes that train together, whose part to read; None for the lowest, which is 0 unless that
             one did not watch.
 
@@ -168,7 +158,7 @@ def open_run(path: str | os.PathLike[str], rank: int | None = None) -> Run:
         RunError: The folder is missing, is not a run, or is damaged.
         UsageError: No process of that rank recorded there.
     """
-    folder = Path(path)
+    folder = as_place(path)
     manifests = read_manifests(folder)
     rank = min(manifests) if rank is None else rank
     if rank not in manifests:

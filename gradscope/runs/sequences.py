@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from jaxtyping import Float
 
 from gradscope.errors import RunError, UsageError
 from gradscope.runs.parts import iteration_range, read_parts
+from gradscope.runs.places import Place, each_of
 
 _KEYS = ["iteration", "layer", "call"]
 
@@ -26,7 +26,7 @@ class SequenceTable:
         parts: The table's parts.
     """
 
-    def __init__(self, folder: Path, table: str, parts: Sequence[Path]) -> None:
+    def __init__(self, folder: Place, table: str, parts: Sequence[Place]) -> None:
         self._folder = folder
         self._table = table
         self._parts = parts
@@ -80,12 +80,12 @@ class SequenceTable:
 
     def _candidates(self, iteration: int, columns: tuple[str, ...]) -> list[Any]:
         if self._ranges is None:
-            self._ranges = [iteration_range(path) for path in self._parts]
+            self._ranges = each_of(iteration_range, self._parts)
         near = [path for path, (low, high) in zip(self._parts, self._ranges, strict=True) if low <= iteration <= high]
         contents = [self._read(path, columns) for path in near]
         return [content for content in contents if set(columns) <= set(content.column_names)]
 
-    def _read_columns(self, path: Path, columns: tuple[str, ...]) -> Any:  # noqa: ANN401
+    def _read_columns(self, path: Place, columns: tuple[str, ...]) -> Any:  # noqa: ANN401
         return read_parts([path], self._table, columns)
 
     def _matrix(self, lists: Any) -> Float[np.ndarray, "row entry"]:  # noqa: ANN401

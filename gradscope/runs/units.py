@@ -1,18 +1,18 @@
 """Norms of single units of the parameters."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from gradscope.errors import RunError
 from gradscope.runs.layout import LISTS, ORDER
 from gradscope.runs.parts import read_parts
+from gradscope.runs.places import Place
 
 _COLUMNS = ("iteration", "parameter", "unit", "gradient_norm", "weight_norm")
 
 
-def unit_table(folder: Path, parts: Sequence[Path]) -> pd.DataFrame:
+def unit_table(folder: Place, parts: Sequence[Place]) -> pd.DataFrame:
     """Return one row a recorded (iteration, parameter, unit).
 
     Args:

@@ -1,19 +1,19 @@
 """Writes a run folder so that a process killed at any moment leaves it readable up to its last flush."""
 
 import json
-import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gradscope.errors import RunError
 from gradscope.runs.columns import ColumnLike, arrow_table
 from gradscope.runs.layout import COMMITTED, RUN_FILE, TABLES, Part, is_ours, is_run_file, rank_file, temporary_name
 from gradscope.runs.manifest import Manifest, read_manifest, write_manifest
+from gradscope.runs.places import Place, PlaceLike, as_place, exists, make_folder, remove, sizes, write
 
 _NAMES = ["layer", "parameter", "gate"]
 """Columns that repeat a few names: only these gain from a Parquet dictionary."""
@@ -22,7 +22,7 @@ _NAMES = ["layer", "parameter", "gate"]
 class RunWriter:
     """Writes one run, flush by flush.
 
-    Every file is written under a temporary name and moved into place. A flush writes `iterations` last: that part names
+    Every file is written whole or not at all. A flush writes `iterations` last: that part names
     the others, and readers take only what is so named. Nothing is ever appended to.
 
     Args:
@@ -38,23 +38,23 @@ class RunWriter:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: PlaceLike,
         metadata: Mapping[str, object],
         *,
         overwrite: bool = False,
         joins: int | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = as_place(path)
         self.flushes = 0
         self._manifest = Manifest(writer=secrets.token_hex(6), metadata=dict(metadata))
         self._run_file = RUN_FILE if joins is None else rank_file(joins)
         with _said_in_words(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             leftovers = _claim(self.path, overwrite=overwrite) if joins is None else []
             # The new run.json disowns the old parts at once; a kill while they are deleted does no harm.
             write_manifest(self.path, self._manifest, self._run_file)
             for leftover in leftovers:
-                leftover.unlink(missing_ok=True)
+                remove(leftover)
 
     @property
     def token(self) -> str:
@@ -116,20 +116,16 @@ class RunWriter:
     def _write_part(self, table: str, content: Any) -> int:  # noqa: ANN401 - pyarrow ships no types
         # Returns the size in bytes, by which a reader knows a truncated part at once.
         name = Part(table, self._manifest.writer, self.flushes).name
-        temporary = self.path / temporary_name(name)
-        try:
-            names = [name for name in _NAMES if name in content.column_names]
-            pq.write_table(content, temporary, use_dictionary=names, compression="zstd")
-            size = temporary.stat().st_size
-            os.replace(temporary, self.path / name)  # noqa: PTH105 - the one call whose atomicity we rely on
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        return size
+        repeating = [name for name in _NAMES if name in content.column_names]
+        buffer = pa.BufferOutputStream()
+        pq.write_table(content, buffer, use_dictionary=repeating, compression="zstd")
+        part = buffer.getvalue()
+        write(self.path / name, part)
+        return int(part.size)
 
     def _refuse_if_replaced(self) -> None:
         # What another process wrote goes when a new run begins there; run.json is then the new run's.
-        gone = self._run_file != RUN_FILE and not (self.path / self._run_file).exists()
+        gone = self._run_file != RUN_FILE and not exists(self.path / self._run_file)
         if gone or read_manifest(self.path, self._run_file).writer != self._manifest.writer:
             raise RunError(
                 f"Another process has begun a new run in {self.path}: this one stops writing there. "
@@ -137,13 +133,13 @@ class RunWriter:
             )
 
 
-def _claim(folder: Path, *, overwrite: bool) -> list[Path]:
+def _claim(folder: Place, *, overwrite: bool) -> list[Place]:
     # Refuses a folder where no new run may begin; returns the files of the run that is replaced.
-    found = list(folder.iterdir())
+    found = sizes(folder)
     # A process killed in its very first write leaves a lone temporary run.json: nobody's run, and no reason to refuse.
-    if all(is_ours(path.name) and path.name.startswith(".") for path in found):
-        return [path for path in found if path.name != temporary_name(RUN_FILE)]
-    if not any(path.name == RUN_FILE for path in found):
+    if all(is_ours(name) and name.startswith(".") for name in found):
+        return [folder / name for name in found if name != temporary_name(RUN_FILE)]
+    if RUN_FILE not in found:
         raise RunError(
             f"{folder} is not empty and is not a run, so nothing is written there. Give a new or an empty folder."
         )
@@ -155,12 +151,12 @@ def _claim(folder: Path, *, overwrite: bool) -> list[Path]:
         raise RunError(
             f"There is a run at {folder} already. Give another folder, or overwrite=True to replace that run."
         )
-    leftovers = [path for path in found if is_ours(path.name) and path.name != RUN_FILE]
-    return sorted(leftovers, key=lambda path: not is_run_file(path.name))
+    leftovers = [name for name in found if is_ours(name) and name != RUN_FILE]
+    return [folder / name for name in sorted(leftovers, key=lambda name: not is_run_file(name))]
 
 
 @contextmanager
-def _said_in_words(folder: Path) -> Iterator[None]:
+def _said_in_words(folder: Place) -> Iterator[None]:
     """Turn whatever the operating system refuses into one message with the folder and the reason.
 
     Yields:

@@ -1,13 +1,13 @@
 """One attempt at a trial: whatever happens in it, its end is a result on disk."""
 
 import time
-from pathlib import Path
 
+from gradscope.runs.places import Place
 from gradscope.study.outcome import Outcome, forget_outcome, read_outcome, write_outcome
 from gradscope.study.trial import Trial
 
 
-def attempt_trial(trial: Trial, folder: Path) -> Outcome:
+def attempt_trial(trial: Trial, folder: Place) -> Outcome:
     """Train a trial unless it is done already, and keep how it ended.
 
     A worker that dies is replaced and its trial is given out again, so the disk is asked first: what another attempt
@@ -32,7 +32,7 @@ def attempt_trial(trial: Trial, folder: Path) -> Outcome:
     return keep_outcome(trial, folder, outcome)
 
 
-def keep_outcome(trial: Trial, folder: Path, outcome: Outcome) -> Outcome:
+def keep_outcome(trial: Trial, folder: Place, outcome: Outcome) -> Outcome:
     """Write the outcome into the trial's folder.
 
     Returns:
@@ -45,7 +45,7 @@ def keep_outcome(trial: Trial, folder: Path, outcome: Outcome) -> Outcome:
     return outcome
 
 
-def finished_outcome(folder: Path) -> Outcome | None:
+def finished_outcome(folder: Place) -> Outcome | None:
     """Read how the trial ended, if it need not run again.
 
     Returns:
@@ -64,7 +64,7 @@ def failure(trial: Trial, reason: str, seconds: float = 0.0) -> Outcome:
     return Outcome(trial=trial.id, settings=trial.settings, status="failed", reason=reason, seconds=round(seconds, 3))
 
 
-def _train(trial: Trial, folder: Path) -> Outcome:
+def _train(trial: Trial, folder: Place) -> Outcome:
     # Imported here, in the worker: who only reads a study's results never waits for torch.
     import torch
 

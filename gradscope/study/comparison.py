@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from gradscope.errors import RunError
+from gradscope.runs.places import Place, each_of, write
 from gradscope.study.evidence import PHASES, Evidence, read_evidence
 from gradscope.study.expectation import held_against
 from gradscope.study.judgement import SETTING, setting_of, setting_rows, trial_row
@@ -65,7 +65,7 @@ class Comparison:
     times: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
-def compare(spec: "StudySpec", trial_folders: Sequence[Path], provenance: Mapping[str, object]) -> Comparison:
+def compare(spec: "StudySpec", trial_folders: Sequence[Place], provenance: Mapping[str, object]) -> Comparison:
     """Compare the trials of a study by what they left on disk.
 
     Args:
@@ -79,10 +79,10 @@ def compare(spec: "StudySpec", trial_folders: Sequence[Path], provenance: Mappin
     Raises:
         RunError: no folder says which trial it holds, or the table cannot be written.
     """
-    found = [read_evidence(Path(folder)) for folder in trial_folders]
+    found = each_of(read_evidence, trial_folders)
     evidence = _in_order([one for one in found if set(SETTING) <= set(one.settings)])
     if not evidence:
-        looked = Path(trial_folders[0]).parent if trial_folders else "no folder"
+        looked = trial_folders[0].parent if trial_folders else "no folder"
         raise RunError(f"There is no trial to compare: expected run folders with an outcome.json, looked in {looked}.")
     trials = [trial_row(one) for one in evidence]
     table = pd.DataFrame(trials)
@@ -132,10 +132,8 @@ def _table(parts: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFram
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(columns))
 
 
-def _save(trials: pd.DataFrame, path: Path) -> None:
-    draft = path.with_name(f".{path.name}.tmp")
+def _save(trials: pd.DataFrame, path: Place) -> None:
     try:
-        trials.to_csv(draft, index=False)
-        draft.replace(path)
+        write(path, trials.to_csv(index=False).encode())
     except OSError as error:
         raise RunError(f"The comparison cannot be written to {path}: {error.strerror or error}.") from error

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from gradscope.analysis.decay import Decay, fit_decay, underflow_floor
 from gradscope.analysis.pooling import Phase, loss_times, phase_iterations, pooled_norms
 from gradscope.errors import RunError, UsageError
 from gradscope.runs import Run, open_run
+from gradscope.runs.places import Place
 from gradscope.study.outcome import Outcome, read_outcome
 
 PHASES: tuple[Phase, ...] = ("start", "end")
@@ -37,7 +37,7 @@ class Evidence:
         run: its recordings; None if there are none that can be read.
     """
 
-    folder: Path
+    folder: Place
     settings: Mapping[str, Any]
     outcome: Outcome
     run: Run | None
@@ -131,7 +131,7 @@ class Evidence:
         return newest
 
 
-def read_evidence(folder: Path) -> Evidence:
+def read_evidence(folder: Place) -> Evidence:
     """Read what a trial left.
 
     Args:
@@ -150,7 +150,7 @@ def read_evidence(folder: Path) -> Evidence:
     return Evidence(folder, outcome.settings, outcome, run)
 
 
-def _stopped(folder: Path, run: Run | None, damage: str) -> Evidence:
+def _stopped(folder: Place, run: Run | None, damage: str) -> Evidence:
     """Return the evidence of a trial that never said how it ended; its run knows what it was."""
     user = run.metadata.get("user") if run is not None else None
     user = user if isinstance(user, dict) else {}
@@ -167,7 +167,7 @@ def _stopped(folder: Path, run: Run | None, damage: str) -> Evidence:
     return Evidence(folder, outcome.settings, outcome, run)
 
 
-def _open(folder: Path) -> tuple[Run | None, str]:
+def _open(folder: Place) -> tuple[Run | None, str]:
     try:
         run = open_run(folder)
         # Read now: a damaged part is met here, not in the middle of a table.

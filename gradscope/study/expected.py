@@ -5,10 +5,10 @@ import statistics
 import time
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
+from gradscope.runs.places import Place, each_of
 from gradscope.study.attempt import finished_outcome
 from gradscope.study.trial import Trial
 
@@ -24,7 +24,7 @@ _PER_COMPARED = 0.15
 _REFERENCE = 0.006
 
 
-def expected_seconds(trials: Sequence[Trial], folder: Path, workers: int, *, fresh: bool = False) -> float:
+def expected_seconds(trials: Sequence[Trial], folder: Place, workers: int, *, fresh: bool = False) -> float:
     """Guess how long the trials that are not finished on disk will take.
 
     Trials that are done already tell how fast this machine trains their cell. Where there are none, a table of
@@ -39,7 +39,8 @@ def expected_seconds(trials: Sequence[Trial], folder: Path, workers: int, *, fre
     Returns:
         Seconds of wall time, 0 if nothing is left to train.
     """
-    outcomes = {trial.id: finished_outcome(folder / trial.id) for trial in trials}
+    ids = [trial.id for trial in trials]
+    outcomes = dict(zip(ids, each_of(finished_outcome, [folder / each for each in ids]), strict=True))
     left = [trial for trial in trials if fresh or outcomes[trial.id] is None]
     if not left:
         return 0.0

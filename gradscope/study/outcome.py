@@ -4,8 +4,10 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
+
+from gradscope.errors import RunError
+from gradscope.runs.places import Place, make_folder, read, remove, write
 
 Status = Literal["finished", "diverged", "failed"]
 
@@ -48,26 +50,30 @@ class Outcome:
     exhibits: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
 
-def write_outcome(folder: Path, outcome: Outcome) -> None:
+def write_outcome(folder: Place, outcome: Outcome) -> None:
     """Put the outcome into the trial's folder, all at once: a reader sees either no outcome or the whole one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".{_FILE}.{os.getpid()}.tmp"
-    draft.write_text(json.dumps(asdict(outcome), indent=1, sort_keys=True), encoding="utf-8")
-    draft.replace(folder / _FILE)
+    make_folder(folder)
+    content = json.dumps(asdict(outcome), indent=1, sort_keys=True).encode()
+    write(folder / _FILE, content, draft=f".{_FILE}.{os.getpid()}.tmp")
 
 
-def read_outcome(folder: Path) -> Outcome | None:
+def read_outcome(folder: Place) -> Outcome | None:
     """Read the outcome of the trial in `folder`.
 
     Returns:
         The outcome, or None if the trial is not over, or its file is damaged: then it has to run again.
+
+    Raises:
+        RunError: the object store does not answer, so that nobody knows.
     """
     try:
-        return Outcome(**json.loads((folder / _FILE).read_text(encoding="utf-8")))
+        return Outcome(**json.loads(read(folder / _FILE)))
+    except ConnectionError as error:
+        raise RunError(f"cannot read {folder}: {error.strerror}") from error
     except (OSError, ValueError, TypeError):
         return None
 
 
-def forget_outcome(folder: Path) -> None:
+def forget_outcome(folder: Place) -> None:
     """Remove the outcome, so that the trial counts as unfinished."""
-    (folder / _FILE).unlink(missing_ok=True)
+    remove(folder / _FILE)

@@ -4,11 +4,11 @@ import datetime
 import time
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
 
 from gradscope.errors import GradscopeError, RunError
+from gradscope.runs.places import Place, each_of
 from gradscope.study.attempt import finished_outcome
 from gradscope.study.comparison import Comparison, compare
 from gradscope.study.grid import expand_grid
@@ -27,7 +27,7 @@ class Setup:
     """How a study is to be run; none of it changes a number.
 
     Attributes:
-        out: folder of the report and of the trials' runs.
+        out: folder of the report and of the trials' runs, here or in an object store.
         workers: worker processes; 0 runs every trial in this process, None takes one for each processor.
         scheduler: address of a running Dask scheduler, used in place of workers of our own.
         fresh: train every trial again, also what is finished on disk.
@@ -36,7 +36,7 @@ class Setup:
         only: conditions that the trials must satisfy, such as `cell=lstm`; none for the whole grid.
     """
 
-    out: Path
+    out: Place
     workers: int | None = None
     scheduler: str | None = None
     fresh: bool = False
@@ -44,7 +44,7 @@ class Setup:
     command: str = ""
     only: tuple[str, ...] = ()
 
-    def folder(self, spec: StudySpec) -> Path:
+    def folder(self, spec: StudySpec) -> Place:
         """Return the folder of the study's runs."""
         return self.out / "runs" / spec.name
 
@@ -72,7 +72,8 @@ def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
     if setup.fresh:
         _forget(jobs)
     # Workers may stand in another folder than this process.
-    to_train = [(trial, folder.resolve()) for trial, folder in jobs if finished_outcome(folder) is None]
+    done = each_of(finished_outcome, [folder for _, folder in jobs])
+    to_train = [(trial, folder.resolve()) for (trial, folder), one in zip(jobs, done, strict=True) if one is None]
     outcomes = _train(spec, to_train, len(jobs), setup, console)
     failures = [outcome for outcome in outcomes if outcome.status == "failed"]
     if len(failures) == len(jobs):
@@ -152,7 +153,7 @@ def _check_shared(queue: list[Job], outcomes: list[Outcome]) -> None:
     if lost:
         raise RunError(
             f"{len(lost)} of {len(outcomes)} trials are finished, but not in {folder_of[lost[0].trial].parent}: their "
-            "workers have another folder of that name. Give an --out that every worker shares, such as one on NFS"
+            "workers have another folder of that name. Give an --out that every worker shares, such as one on NFS or s3://BUCKET/FOLDER"
         )
 
 

@@ -3,7 +3,6 @@
 import math
 import time
 import warnings
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from jaxtyping import Float
 from gradscope.cells.by_hand import Tapped
 from gradscope.errors import RunError, UsageError
 from gradscope.instrument import Every, Recorder, watch
+from gradscope.runs.places import Place
 from gradscope.study.choice import parse_choice
 from gradscope.study.clipping_table import CLIPPING_TABLE
 from gradscope.study.dotted import find_modules_in, import_modules, is_dotted, resolve
@@ -42,7 +42,7 @@ class _Training(NamedTuple):
     exhibits: list[dict[str, Any]]
 
 
-def train_trial(trial: Trial, folder: Path) -> Outcome:
+def train_trial(trial: Trial, folder: Place) -> Outcome:
     """Train, recording into `folder`; an earlier attempt's recordings there are replaced.
 
     The weights follow from torch's generator and the data from one of numpy's, both from the trial's seed: trials that

@@ -5,16 +5,16 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from gradscope.errors import RunError
+from gradscope.runs.places import Place
 from gradscope.study.attempt import attempt_trial, failure, keep_outcome, one_line
 from gradscope.study.interrupts import interrupts_held, interrupts_ignored
 from gradscope.study.outcome import Outcome
 from gradscope.study.trial import Trial
 
-Job = tuple[Trial, Path]
+Job = tuple[Trial, Place]
 
 _CONNECT_SECONDS = 10
 
@@ -72,7 +72,7 @@ def run_on_cluster(
                 client.cancel(list(future_of), force=True)
 
 
-def _result(future: Any, trial: Trial, folder: Path) -> Outcome:  # noqa: ANN401 - distributed has no types
+def _result(future: Any, trial: Trial, folder: Place) -> Outcome:  # noqa: ANN401 - distributed has no types
     """Return a future's outcome; make one where its workers died before they could.
 
     Raises:

@@ -97,10 +97,10 @@ def test_a_full_disk(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     page = tmp_path / "page.html"
     page.write_text("earlier")
 
-    def refuse(self: Path, text: str, **how: object) -> int:
+    def refuse(self: Path, content: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gradscope.reporting.page.Path.write_text", refuse)
+    monkeypatch.setattr("gradscope.runs.places.Path.write_bytes", refuse)
     assert "No space left on device" in _said(_report(run, "-o", page), 1)
     assert page.read_text() == "earlier"
 
