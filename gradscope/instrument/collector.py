@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gradscope.instrument.newest import NewestPasses
+from gradscope.instrument.nonfinite import NonfiniteRow
 from gradscope.instrument.parameters import ParameterChanges
 from gradscope.instrument.pending import IterationRecord
 from gradscope.instrument.sink import Sink
@@ -46,6 +47,14 @@ class Collector:
     def add_pass(self, work: Work, iteration: int, scale: Tensor | None) -> None:
         """Work a pass out, and take it."""
         self._sink.add_pass(self.newest.add(work(), iteration, scale))
+
+    def add_nonfinite(self, rows: Sequence[NonfiniteRow], *, at_once: bool) -> None:
+        """Take values that are not finite.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        self._sink.add_nonfinite(rows, at_once=at_once)
 
     def add_iterations(self, ended: Sequence[EndedIteration]) -> None:
         """Take iterations, after their passes.

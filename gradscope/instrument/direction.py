@@ -69,6 +69,11 @@ class Direction:
         self.recurrent: Tensor | None = None
         self.saved_gates: SavedGates | None = None
 
+    @property
+    def hidden(self) -> Float[Tensor, "time batch hidden"]:
+        """Return h_t in the order of times, as the layer computed it; zero where a sequence has ended."""
+        return self._hidden
+
     def _rounded(self, tensor: Tensor) -> Tensor:
         # Under autocast the kernel computed with rounded copies of what it was handed.
         return tensor.to(self._kernel_dtype).to(self.dtype)

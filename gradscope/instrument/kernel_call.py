@@ -92,6 +92,8 @@ class KernelCall:
         self._hook(arguments, output, final)
         if zeros is not None:
             zeros.register_hook(self._receive_recurrent)  # type: ignore[no-untyped-call]
+        for layer, direction in zip(layers, self._directions, strict=True):
+            listener.computed(self, layer.name, direction.hidden, "hidden", reverse=direction.reverse)
 
     def _hook(self, arguments: KernelArguments, output: Tensor, final: tuple[Tensor, ...]) -> None:
         for position, tensor in enumerate((output, *final)):

@@ -158,6 +158,7 @@ class LoopSequence:
         for position, state in enumerate(states[: len(self._gradients)]):
             self._hook(partial(self._receive, position, len(self._calls), state.output_nr), state)
         marks.leave(self, len(self._calls), states)
+        self._look_at(kept)
         self._note_shapes(kept)
         used = [*kept, inputs] if isinstance(inputs, Tensor) else [*kept]
         if before is not None and (not self._calls or before is not self._calls[-1].states):
@@ -173,6 +174,11 @@ class LoopSequence:
         elif state.requires_grad:
             hook = unserializable_hook(partial(_as_tuple, receive))  # type: ignore[no-untyped-call]
             self._leaf_hooks.append(state.register_hook(hook))  # type: ignore[no-untyped-call]
+
+    def _look_at(self, states: tuple[Tensor, ...]) -> None:
+        assert self._listener is not None
+        for quantity, state in zip(("hidden", "cell"), states, strict=False):
+            self._listener.computed(self, self.name, state.unsqueeze(0), quantity, first=len(self._calls))
 
     def _before(self, handed: tuple[Tensor, ...], links: tuple[Link, ...]) -> tuple[Tensor, ...]:
         if all(link is Link.INTACT for link in links) and links:

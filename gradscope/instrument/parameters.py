@@ -1,5 +1,6 @@
 """Gradients of the parameters: before clipping, as the optimiser got them, and what the update did."""
 
+import math
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -129,6 +130,13 @@ class ParameterWatch:
                 gradient.div_(scale.to(gradient.device))
         if self._micro is not None:
             self._micro.add(earlier, self._before)
+
+    def not_finite(self) -> list[str]:
+        """Return whose gradients, as the backward pass left them, are NaN or infinite; only those on the CPU."""
+        on_cpu = {name: gradient for name, gradient in self._before.items() if gradient.device.type == "cpu"}
+        if not on_cpu or math.isfinite(sum(torch._foreach_norm(list(on_cpu.values())))):
+            return []
+        return [name for name, gradient in on_cpu.items() if not gradient.isfinite().all()]
 
     def before_update(self, of: set[int] | None, *, gradients_are_final: bool) -> None:
         """Copy the weights and, unless a closure will compute them anew, the gradients that are given.

@@ -1,6 +1,6 @@
 """What has been recorded and not yet written. Tensors stay on their device until `tables` brings them over."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gradscope.instrument.nonfinite import NonfiniteRow, rows_of_pass
 from gradscope.instrument.parameters import CLIP_COLUMNS, PARAMETER_COLUMNS, ParameterRows
 from gradscope.instrument.summary import Summary
 from gradscope.runs import ColumnLike
@@ -44,6 +45,11 @@ class Pending:
     def __init__(self) -> None:
         self._passes: list[PassRecord] = []
         self._iterations: list[IterationRecord] = []
+        self._nonfinite: list[NonfiniteRow] = []
+
+    def add_nonfinite(self, rows: Sequence[NonfiniteRow]) -> None:
+        """Add values that are not finite and belong to no pass, or to one that may never end."""
+        self._nonfinite += rows
 
     def add_pass(self, record: PassRecord) -> None:
         """Add one pass through one layer."""
@@ -60,12 +66,14 @@ class Pending:
     def tables(self) -> dict[str, Columns]:
         """Return the columns of every table that has rows, and forget them."""
         passes, iterations = self._passes, self._iterations
-        self._passes, self._iterations = [], []
+        nonfinite = [*self._nonfinite, *(row for record in passes for row in rows_of_pass(record))]
+        self._passes, self._iterations, self._nonfinite = [], [], []
         tables = {
             "timesteps": _join([_timesteps(record) for record in passes]),
             "gates": _join([block for record in passes for block in _gates(record)]),
             "states": _join([block for record in passes for block in _states(record)]),
             "parameters": _join([_parameters(record) for record in iterations if record.parameters is not None]),
+            "nonfinite": _nonfinite(nonfinite),
         }
         return {**{name: columns for name, columns in tables.items() if columns}, "iterations": _iterations(iterations)}
 
@@ -188,6 +196,10 @@ def _parameters(record: IterationRecord) -> dict[str, Values]:
         found["unit_gradient_norms"] = [_host(norms) for norms in rows.unit_gradients]
         found["unit_weight_norms"] = [_host(norms) for norms in rows.unit_weights]
     return found
+
+
+def _nonfinite(rows: list[NonfiniteRow]) -> Columns:
+    return {name: [getattr(row, name) for row in rows] for name in NonfiniteRow._fields} if rows else {}
 
 
 def _iterations(records: list[IterationRecord]) -> Columns:

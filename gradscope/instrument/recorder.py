@@ -21,6 +21,7 @@ from gradscope.instrument.collector import Collector, EndedIteration
 from gradscope.instrument.cost import Cost
 from gradscope.instrument.guard import Guard, say
 from gradscope.instrument.inert import InertWhenCopied
+from gradscope.instrument.nonfinite import NonfiniteAlarm, NonfiniteRow
 from gradscope.instrument.parameters import ParameterChanges, ParameterWatch
 from gradscope.instrument.probes import Probes
 from gradscope.instrument.scalars import checked_scalar
@@ -72,6 +73,7 @@ class Recorder:
         self._run = run
         self._scaler = scaler
         self._cost = Cost()
+        self._alarm = NonfiniteAlarm(self._report_nonfinite)
         self.guard = Guard(self._give_up)
         self._stopped = False
         self._step = OutermostStep()
@@ -101,7 +103,11 @@ class Recorder:
         Raises:
             UsageError: a value is not a single number, or its name is a column that gradscope fills itself.
         """
-        self._scalars.update({name: checked_scalar(name, value) for name, value in scalars.items()})
+        checked = {name: checked_scalar(name, value) for name, value in scalars.items()}
+        self._scalars.update(checked)
+        if "loss" in checked and not self._stopped:
+            with self.guard:
+                self._alarm.logged(checked["loss"])
 
     def tap(self, name: str, tensor: Tensor, time: int | None = None) -> Tensor:
         """Record a tensor as the state of one time, in a recurrence written out in plain tensors.
@@ -182,6 +188,7 @@ class Recorder:
         self._scalars.update(self._probes.before(self._iteration))
         self._started, self.guard.seconds, self._recording = time.perf_counter(), 0.0, False
         with self.guard:
+            self._alarm.begin_iteration(self._iteration)
             self._recording = self._schedule.wants(self._iteration)
             if self._recording:
                 self._attach()
@@ -207,6 +214,17 @@ class Recorder:
     def called(self, call: ForwardCall) -> None:
         """Take note of a forward call, so that it is dropped when the iteration ends."""
         self._calls.add(call)
+
+    def computed(
+        self, call: ForwardCall, layer: str, states: Tensor, quantity: str, *, first: int = 0, reverse: bool = False
+    ) -> None:
+        """Look at states that a forward call has just computed."""
+        self._alarm.computed(call.order, layer, states, quantity, first, reverse=reverse)
+
+    def _report_nonfinite(self, rows: list[NonfiniteRow], new: bool) -> None:
+        self._worker.hand_in(partial(self._collector.add_nonfinite, rows, at_once=new))
+        if new:  # The training may end by this value: what is known of it is on disk before it goes on.
+            self._worker.wait()
 
     def arrived(self, call: ForwardCall) -> None:
         """Take note that a backward pass has reached `call`."""
@@ -248,6 +266,7 @@ class Recorder:
                 for call in sorted(waiting, key=lambda call: call.order):
                     self._finish(call, scale)
             watch.copy_gradients(scale)
+            self._alarm.parameters(watch.not_finite())
             if not self._optimizers:
                 watch.before_update(None, gradients_are_final=False)
 

@@ -1,11 +1,12 @@
 """Where recordings go: pending rows, flushed now and then into the run folder."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from gradscope.instrument.newest import NumberedPass
+from gradscope.instrument.nonfinite import NonfiniteRow, seems_finite
 from gradscope.instrument.pending import IterationRecord, PassRecord, Pending
 from gradscope.runs import RunWriter
 
@@ -39,12 +40,30 @@ class Sink:
         self._recorded = 0
         self._dropped_from: int | None = None
         self._next_flush = 0.0
+        self._alarmed = False
+
+    def add_nonfinite(self, rows: Sequence[NonfiniteRow], *, at_once: bool) -> None:
+        """Add values that are not finite.
+
+        Args:
+            rows: of the table.
+            at_once: whether to write all that is there, be the iteration at its end or not.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        if self._writer is None:
+            return
+        self._pending.add_nonfinite(rows)
+        if at_once:
+            self.flush(unfinished=True)
 
     def add_pass(self, numbered: NumberedPass) -> None:
         """Add one pass through one layer.
 
         Raises:
             RuntimeError: iterations never end, so that nothing will ever be written.
+            RunError: the folder cannot be written.
         """
         if self._writer is None:
             return
@@ -62,7 +81,11 @@ class Sink:
             if scale is not None:
                 gradient.div_(scale)
         summary = made.summary if scale is None else made.summary.unscaled(scale)
-        self._pending.add_pass(PassRecord(made.layer, numbered.iteration, numbered.call, summary, hidden, gradient))
+        record = PassRecord(made.layer, numbered.iteration, numbered.call, summary, hidden, gradient)
+        self._pending.add_pass(record)
+        if not self._alarmed and not seems_finite(record):
+            self._alarmed = True
+            self.flush(unfinished=True)
 
     def _affordable(self, states: Tensor, iteration: int) -> bool:
         if self._sequences == 0 or self._dropped_from is not None:
@@ -95,13 +118,16 @@ class Sink:
         if len(self._pending) and time.monotonic() >= self._next_flush:
             self.flush()
 
-    def flush(self) -> None:
+    def flush(self, *, unfinished: bool = False) -> None:
         """Write what is pending.
+
+        Args:
+            unfinished: even if no iteration has ended since the last time.
 
         Raises:
             RunError: the folder cannot be written.
         """
-        if self._writer is not None and len(self._pending):
+        if self._writer is not None and (unfinished or len(self._pending)):
             self._writer.write(self._pending.tables())
         self._pending_bytes = 0
         self._next_flush = time.monotonic() + _FLUSH_SECONDS

@@ -81,6 +81,11 @@ class Listener(Protocol):
     def called(self, call: ForwardCall) -> None:
         """Take note of a forward call, so that it is dropped when the iteration ends."""
 
+    def computed(
+        self, call: ForwardCall, layer: str, states: Tensor, quantity: str, *, first: int = 0, reverse: bool = False
+    ) -> None:
+        """Look at states (time, ...) that a call has just computed, "hidden" or "cell"; `first` is their first time."""
+
     def arrived(self, call: ForwardCall) -> None:
         """Take note that a backward pass has reached `call`: it will be finished when that pass ends."""
 

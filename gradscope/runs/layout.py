@@ -50,6 +50,14 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "gates": {**_MOMENT, "gate": "string", "mean": "double", "low": "double", "high": "double"},
     "states": {**_KEYS, "sequence": "int64", "time": "int64"},
+    "nonfinite": {
+        "iteration": "int64",
+        "quantity": "string",
+        "layer": "string",
+        "call": "double",
+        "time": "double",
+        "name": "string",
+    },
 }
 """Each table's scalar columns in order. iterations may hold more: whatever the user logged."""
 
@@ -66,6 +74,7 @@ ORDER: dict[str, tuple[str, ...]] = {
     "parameters": ("iteration", "parameter"),
     "gates": ("iteration", "layer", "call", "time", "gate"),
     "states": ("iteration", "layer", "call", "sequence", "time"),
+    "nonfinite": ("iteration", "quantity"),
 }
 """How each table is sorted; these columns have a value in every row."""
 

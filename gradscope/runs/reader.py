@@ -10,6 +10,7 @@ from jaxtyping import Float
 from gradscope.errors import UsageError
 from gradscope.runs.layout import LISTS, ORDER, TABLES
 from gradscope.runs.manifest import Manifest, read_manifests
+from gradscope.runs.nonfinite import in_order_of_appearance
 from gradscope.runs.parts import Snapshot, data_frame, read_parts, take_snapshot
 from gradscope.runs.places import Place, PlaceLike, as_place
 from gradscope.runs.sequences import SequenceTable
@@ -78,6 +79,15 @@ class Run:
     def gates(self) -> pd.DataFrame:
         """One row a recorded (iteration, layer, call, time, gate)."""
         return self._table("gates")
+
+    @cached_property
+    def nonfinite(self) -> pd.DataFrame:
+        """Where values were NaN or infinite: a row for each iteration, layer, call and quantity, with the first time.
+
+        The first to appear comes first: forwards along the model and along time, then the loss, then backwards. Some
+        have no layer (the loss), no call or time (parameters) or no name (which only gates and parameters have).
+        """
+        return in_order_of_appearance(self._read("nonfinite"), self.layers)
 
     def sequence_norms(self, layer: str, iteration: int, call: int | None = None) -> Float[np.ndarray, "time sequence"]:
         """Return the norm of the total gradient of the state, of each sequence at each time.
