@@ -21,11 +21,11 @@ class Length:
     """Of a measurement.
 
     Attributes:
-        repetitions: how many pairs of turns are timed, of a few recorded and bare iterations, and of idle and bare ones.
+        repetitions: how many pairs of turns are timed: of recorded and bare iterations, and of idle and bare ones.
         iterations: length of the training under the default schedule, in turns with a bare one.
     """
 
-    repetitions: int = 20
+    repetitions: int = 10
     iterations: int = 200
 
 

@@ -59,7 +59,7 @@ class Size:
 
 
 SIZES = (Size(100, 16, 64), Size(100, 32, 128), Size(50, 64, 256))
-ITERATIONS_IN_A_TURN = 5
+ITERATIONS_IN_A_TURN = 20
 MORE_SIZES = (Size(100, 16, 64, layers=3, bidirectional=True), Size(1000, 1, 64))
 
 
@@ -141,7 +141,11 @@ class Training:
             torch.cuda.synchronize()
 
     def turn(self) -> "Turn":
-        """Train a few times, until all that came of it is worked out: else the next turn would pay for this one."""
+        """Train some times, until all that came of it is worked out: else the next turn would pay for this one.
+
+        Returns:
+            What an iteration took.
+        """
         started, started_cpu = time.perf_counter(), time.process_time()
         for _ in range(ITERATIONS_IN_A_TURN):
             self.iteration()

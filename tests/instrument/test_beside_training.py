@@ -1,0 +1,85 @@
+"""What is worked out later does not see what training, or its user, does in the meantime."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
+
+import gradscope
+from tests.oracles import unroll
+from tests.strategies import KINDS, make_layer
+
+
+def _overwrite(*tensors: Tensor) -> None:
+    with torch.no_grad():
+        for tensor in tensors:
+            tensor.fill_(7.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_may_change_as_soon_as_the_backward_pass_has_ended(kind: str) -> None:
+    """Input, output, gradient of the output and weights written over at once: what is recorded is the oracle's."""
+    torch.manual_seed(0)
+    layer, batch = make_layer(kind, 3, 8), torch.randn(9, 4, 3)
+    zero = torch.zeros(4, 8)
+    truth = unroll(layer, batch, lambda sequence, *_: (sequence**2).sum(), zero, zero if kind == "lstm" else None)
+    with gradscope.watch(layer, schedule=1) as recorder:
+        output, _ = layer(batch)
+        output.retain_grad()
+        (output**2).sum().backward()
+        _overwrite(batch, output, output.grad, *layer.parameters())
+        recorded = recorder.latest["l0"]
+    for name in ("hidden", "total_gradient", "direct_gradient", "weight_gradient_norm"):
+        torch.testing.assert_close(getattr(recorded, name).double(), getattr(truth, name), rtol=1e-4, atol=1e-5)
+
+
+def test_packed_input_may_change_too() -> None:
+    """The rows of a packed sequence written over after the backward pass leave the record as it was."""
+    layer, sequences = make_layer("lstm", 3, 8), [torch.randn(length, 3) for length in (5, 3)]
+
+    def recorded(*, overwrite: bool) -> gradscope.Trajectory:
+        packed = pack_sequence(sequences)
+        with gradscope.watch(layer, schedule=1) as recorder:
+            output, _ = layer(packed)
+            output.data.sum().backward()
+            if overwrite:
+                _overwrite(packed.data, output.data)
+            return recorder.latest["l0"]
+
+    left_alone, written_over = recorded(overwrite=False), recorded(overwrite=True)
+    assert torch.equal(left_alone.total_gradient, written_over.total_gradient)
+    assert torch.equal(left_alone.hidden, written_over.hidden)
+
+
+def test_calls_of_one_layer_do_not_share_their_copies() -> None:
+    """A layer that is called five times before one backward pass keeps five different inputs apart."""
+    torch.manual_seed(0)
+    layer = nn.LSTM(3, 8)
+    batches = [torch.randn(6, 2, 3) for _ in range(5)]
+    with gradscope.watch(layer, schedule=1) as recorder:
+        sum(layer(batch)[0].sum() for batch in batches).backward()
+        last = recorder.latest["l0"]
+    zero = torch.zeros(2, 8)
+    truth = unroll(layer, batches[-1], lambda sequence, *_: sequence.sum(), zero, zero)
+    torch.testing.assert_close(last.total_gradient.double(), truth.total_gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_every_call_of_one_backward_pass_is_written_as_it_was(tmp_path: Path) -> None:
+    """The rows of five calls of one layer are those of five recordings of a single call each."""
+    torch.manual_seed(0)
+    layer, batches = nn.GRU(3, 8), [torch.randn(6, 2, 3) for _ in range(5)]
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.0)
+    with gradscope.watch(layer, optimizer, schedule=1, run=tmp_path / "together"):
+        sum(layer(batch)[0].sum() for batch in batches).backward()
+        optimizer.step()
+    with gradscope.watch(layer, optimizer, schedule=1, run=tmp_path / "one-by-one"):
+        for batch in batches:
+            layer(batch)[0].sum().backward()
+            optimizer.step()
+    together = gradscope.open_run(tmp_path / "together").timesteps.sort_values(["call", "time"])
+    single = gradscope.open_run(tmp_path / "one-by-one").timesteps.sort_values(["iteration", "time"])
+    assert together["call"].tolist() == single["iteration"].tolist()
+    assert together["total_gradient_norm"].tolist() == single["total_gradient_norm"].tolist()
+    assert together["hidden_norm"].tolist() == single["hidden_norm"].tolist()
