@@ -7,6 +7,7 @@ only enqueue kernels, and on another stream than the user's: there each runs at 
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +16,19 @@ import torch
 
 _MOST_HELD = 16
 Job = Callable[[], None]
+
+
+_ALIVE: "weakref.WeakSet[Worker]" = weakref.WeakSet()
+
+
+def _join_all() -> None:
+    for worker in list(_ALIVE):
+        worker.join()
+
+
+if hasattr(os, "register_at_fork"):
+    # A DataLoader forks its workers: a lock that a job held at that moment would stay locked in the child for ever.
+    os.register_at_fork(before=_join_all)
 
 
 class Worker:
@@ -33,6 +47,7 @@ class Worker:
         self._failed = False
         self._error: Exception | None = None
         self._process = os.getpid()
+        _ALIVE.add(self)
 
     @property
     def is_of_this_process(self) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import pytest
 import torch
@@ -70,6 +71,22 @@ def test_after_a_fork_jobs_run_at_once() -> None:
         seen: list[bool] = []
         worker.hand_in(lambda: seen.append(True))
         worker.wait()
+        os._exit(0 if seen == [True] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fork_waits_for_the_jobs() -> None:
+    """A process is not forked in the middle of a job, whose locks the child would inherit."""
+    worker, seen = Worker(torch.device("cpu")), []
+
+    def job() -> None:
+        time.sleep(0.1)
+        seen.append(True)
+
+    worker.hand_in(job)
+    child = os.fork()
+    if child == 0:
         os._exit(0 if seen == [True] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
