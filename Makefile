@@ -36,6 +36,9 @@ check: lint types test ## All three.
 memory: $(VENV)/installed ## Measure how memory grows over 5,000 watched iterations; it takes ten minutes.
 	$(BIN)/gradscope overhead --memory $(ARGS)
 
+bench: $(VENV)/installed-dev ## Measure what the engine of a study costs: ARGS="overhead", "shares" or "scaling".
+	$(BIN)/python -m benchmarks.engine $(ARGS)
+
 clean: ## Remove the environment and what the tools left; reports and their runs stay.
 	rm -rf .venv build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

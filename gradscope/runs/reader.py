@@ -126,6 +126,11 @@ class Run:
         """
         return self._states.units(layer, iteration, call, quantity)
 
+    def forget(self) -> None:
+        """Let go of the tables that were read; they are read again when they are asked for."""
+        for name in [name for name, kind in vars(type(self)).items() if isinstance(kind, cached_property)]:
+            self.__dict__.pop(name, None)
+
     @cached_property
     def _sequences(self) -> SequenceTable:
         return SequenceTable(self.path, "timesteps", self._snapshot.parts["timesteps"])

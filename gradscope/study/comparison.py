@@ -10,7 +10,7 @@ from gradscope.errors import RunError
 from gradscope.runs.places import Place, each_of, write
 from gradscope.study.evidence import PHASES, Evidence, read_evidence
 from gradscope.study.expectation import held_against
-from gradscope.study.judgement import SETTING, setting_of, setting_rows, trial_row
+from gradscope.study.judgement import SETTING, Row, setting_of, setting_rows, trial_row
 from gradscope.study.series import (
     clipping_rows,
     exhibit_rows,
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 TABLE = "comparison.csv"
 """File beside the trials' folders that holds `Comparison.trials`."""
+
+
+_TRIAL = (*SETTING, "seed")
+_SHOWN = (*_TRIAL, "kind", "name", "iterations", "told", "content")
 
 
 @dataclass(frozen=True)
@@ -79,48 +83,87 @@ def compare(spec: "StudySpec", trial_folders: Sequence[Place], provenance: Mappi
     Raises:
         RunError: no folder says which trial it holds, or the table cannot be written.
     """
-    found = each_of(read_evidence, trial_folders)
-    evidence = _in_order([one for one in found if set(SETTING) <= set(one.settings)])
-    if not evidence:
+    # One trial after the other, and of each only what is compared: a study may hold more than fits into memory.
+    found = _in_order([each for each in each_of(_read, trial_folders) if each is not None])
+    if not found:
         looked = trial_folders[0].parent if trial_folders else "no folder"
         raise RunError(f"There is no trial to compare: expected run folders with an outcome.json, looked in {looked}.")
-    trials = [trial_row(one) for one in evidence]
+    evidence, rows = [one for one, _ in found], [rows for _, rows in found]
+    trials = [each.trial for each in rows]
     table = pd.DataFrame(trials)
+
+    def stacked(name: str, columns: Sequence[str]) -> pd.DataFrame:
+        return _table([part for each in rows for part in getattr(each, name)], columns)
+
     comparison = Comparison(
         spec=spec,
         trials=table,
         settings=pd.DataFrame(list(setting_rows(evidence, trials))),
-        lags=_table([lag_rows(one, phase) for one in evidence for phase in PHASES], _LAGS),
+        lags=stacked("lags", _LAGS),
         heat=_table([heat_rows(one) for one in representatives(evidence)], _HEAT),
-        losses=_table([loss_rows(one) for one in evidence], _LOSSES),
-        clipping=pd.DataFrame([row for one in evidence for row in clipping_rows(one)], columns=list(_CLIPPING)),
+        losses=stacked("losses", _LOSSES),
+        clipping=pd.DataFrame([row for each in rows for row in each.clipping], columns=list(_CLIPPING)),
         provenance=provenance,
-        scores=_table([score_rows(one) for one in evidence], _SCORES),
-        exhibits=_table([exhibit_rows(one) for one in evidence], _EXHIBITS),
+        scores=stacked("scores", _SCORES),
+        exhibits=stacked("exhibits", _EXHIBITS),
         expectations=held_against(getattr(spec, "expect", ()), table),
-        shown=pd.DataFrame([row for one in evidence for row in shown_rows(one)], columns=list(_SHOWN)),
-        times=_table([time_rows(one) for one in evidence], _TIMES),
+        shown=pd.DataFrame([row for each in rows for row in each.shown], columns=list(_SHOWN)),
+        times=stacked("times", _TIMES),
     )
     _save(comparison.trials, evidence[0].folder.parent / TABLE)
     return comparison
 
 
-_TRIAL = (*SETTING, "seed")
+@dataclass(frozen=True)
+class _Rows:
+    """What one trial adds to each table."""
+
+    trial: Row
+    lags: list[pd.DataFrame]
+    losses: list[pd.DataFrame]
+    scores: list[pd.DataFrame]
+    exhibits: list[pd.DataFrame]
+    times: list[pd.DataFrame]
+    clipping: list[Row]
+    shown: list[Row]
+
+
+def _read(folder: Place) -> tuple[Evidence, _Rows] | None:
+    """Return a trial's evidence, its tables forgotten, and its rows; None if nothing says which trial it was."""
+    one = read_evidence(folder)
+    if not set(SETTING) <= set(one.settings):
+        return None
+    rows = _Rows(
+        trial=trial_row(one),
+        lags=[lag_rows(one, phase) for phase in PHASES],
+        losses=[loss_rows(one)],
+        scores=[score_rows(one)],
+        exhibits=[exhibit_rows(one)],
+        times=[time_rows(one)],
+        clipping=list(clipping_rows(one)),
+        shown=list(shown_rows(one)),
+    )
+    if one.run is not None:
+        one.run.forget()
+    return one, rows
+
+
 _LAGS = (*_TRIAL, "phase", "lag", "norm", "share", "zero_share")
 _HEAT = (*_TRIAL, "iteration", "time", "total_gradient_norm")
 _LOSSES = (*_TRIAL, "iteration", "loss")
 _SCORES = (*_TRIAL, "iteration", "score")
 _EXHIBITS = (*_TRIAL, "iterations", "name", "x", "truth", "answer")
-_SHOWN = (*_TRIAL, "kind", "name", "iterations", "told", "content")
 _TIMES = (*_TRIAL, "time", "total_gradient_norm", "direct_gradient_norm")
 _CLIPPED = ("clipped_share", "coefficient_median", "coefficient_q10", "coefficient_q90")
 _CLIPPING = (*_TRIAL, *_CLIPPED, "cosine_median", "norm_median", "norm_q90")
 
 
-def _in_order(evidence: Sequence[Evidence]) -> list[Evidence]:
+def _in_order(found: Sequence[tuple[Evidence, _Rows]]) -> list[tuple[Evidence, _Rows]]:
     """Return the trials by task, cell, initialisation and clipping, each in the order in which it first appears."""
-    places = [_places(setting_of(one)[level] for one in evidence) for level in range(len(SETTING))]
-    return sorted(evidence, key=lambda one: [place[name] for place, name in zip(places, setting_of(one), strict=True)])
+    settings = [setting_of(one) for one, _ in found]
+    places = [_places(setting[level] for setting in settings) for level in range(len(SETTING))]
+    keys = [[place[name] for place, name in zip(places, setting, strict=True)] for setting in settings]
+    return [found[index] for index in sorted(range(len(found)), key=keys.__getitem__)]
 
 
 def _places(names: Iterable[str]) -> dict[str, int]:

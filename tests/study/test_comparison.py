@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from gradscope.errors import RunError
+from gradscope.runs import open_run
 from gradscope.study.comparison import Comparison, compare
 from tests.study.made_trials import write_trial
 
@@ -202,3 +203,17 @@ def test_comparing_never_imports_torch(folders: list[Path]) -> None:
     names = json.dumps([str(folder) for folder in folders])
     done = subprocess.run([sys.executable, "-c", code, names], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "False"
+
+
+def test_what_was_read_is_let_go(tmp_path, monkeypatch):
+    """After the comparison no trial holds its tables: a study may be larger than the memory."""
+    runs = []
+    monkeypatch.setattr("gradscope.study.evidence.open_run", lambda folder: runs.append(open_run(folder)) or runs[-1])
+    folders = [write_trial(tmp_path, f"t{seed}", rate=-0.2, seed=seed) for seed in range(3)]
+
+    found = _compare(folders)
+
+    assert len(found.trials) == len(runs) == 3
+    held = [{name for name in vars(run) if name in {"iterations", "timesteps", "parameters", "gates"}} for run in runs]
+    # Of the first one the picture over iterations and times is drawn, last of all.
+    assert held == [{"timesteps"}, set(), set()]

@@ -1,0 +1,182 @@
+"""What the engine of a study costs beside the training: `make bench`, or `python -m benchmarks.engine WHAT`.
+
+overhead  a study of many tiny trials: what each costs that is no training, and the memory of the client as it goes
+shares    of a built-in study's --full form, a tenth of one trial of each task and cell: trials an hour, and what of a
+          trial is training, recording and writing. In processor time, so that it may be measured on a busy machine
+scaling   equal trials on one worker and on two: trials a second, and how busy the workers are; on a machine at rest
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+# Before torch is imported: a worker trains on one thread, and so does what is measured in this process.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import psutil
+
+from gradscope.runs import RunWriter
+from gradscope.study.attempt import attempt_trial
+from gradscope.study.catalogue import find_study
+from gradscope.study.comparison import compare
+from gradscope.study.grid import expand_grid
+from gradscope.study.loading import load_study
+from gradscope.study.spec import StudySpec
+from gradscope.study.trial import Trial
+from gradscope.study.workers import run_here, run_on_cluster
+
+PART = 10
+"""Of a trial's iterations, one in so many is trained for `shares`."""
+
+
+def main() -> None:
+    """Measure what the command line names; all of it if it names nothing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", help="overhead, shares or scaling")
+    parser.add_argument("--trials", type=int, default=1000, help="of overhead")
+    parser.add_argument("--workers", type=int, default=1, help="of overhead; 0 trains in this process")
+    parser.add_argument("--study", default="vanishing", help="of shares")
+    given = parser.parse_args()
+    measure: dict[str, Callable[[], None]] = {
+        "overhead": lambda: overhead(given.trials, given.workers),
+        "shares": lambda: shares(given.study),
+        "scaling": scaling,
+    }
+    for what in given.what or measure:
+        print(what, flush=True)
+        measure[what]()
+
+
+def overhead(count: int, workers: int) -> None:
+    """Train many tiny trials and compare them."""
+    spec = _adding(count, iterations=6, length=8, hidden=4)
+    process, sizes = psutil.Process(), []
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        jobs = [(trial, Path(folder) / trial.id) for trial in expand_grid(spec)]
+        expanded = time.perf_counter()
+        first, training = 0.0, 0.0
+        for number, outcome in enumerate(run_on_cluster(jobs, workers) if workers else run_here(jobs)):
+            first = first or time.perf_counter()
+            training += outcome.seconds
+            if number % max(1, count // 10) == 0:
+                sizes.append(process.memory_info().rss / 2**20)
+        ended = time.perf_counter()
+        compare(spec, [place for _, place in jobs], {})
+        compared = time.perf_counter()
+    engine = ((ended - first) * max(1, workers) - training) / count
+    print(f"  {count} trials, {workers} workers: grid {expanded - began:.2f} s, start {first - expanded:.1f} s")
+    print(f"  a trial: training {1e3 * training / count:.1f} ms, engine {1e3 * engine:.1f} ms,", end=" ")
+    print(f"comparing {1e3 * (compared - ended) / count:.1f} ms")
+    print("  memory of the client while they train, MB:", *(f"{size:.0f}" for size in sizes))
+    print(f"  and after comparing: {process.memory_info().rss / 2**20:.0f}")
+
+
+def shares(study: str) -> None:
+    """Train a part of one trial of each task and cell, and scale it up to the grid."""
+    trials = expand_grid(load_study(find_study(study), "full"))
+    of_kind: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        of_kind.setdefault((trial.task, trial.cell), []).append(trial)
+    whole = dict.fromkeys(("training", "recording", "writing"), 0.0)
+    for kind, alike in of_kind.items():
+        part = replace(alike[0], iterations=max(1, alike[0].iterations // PART))
+        one = {name: seconds * alike[0].iterations / part.iterations for name, seconds in _shares_of(part).items()}
+        print(f"  {' '.join(kind):24}{len(alike):4} trials of {sum(one.values()):6.1f} s", _percent(one), flush=True)
+        whole = {name: whole[name] + len(alike) * one[name] for name in whole}
+    total = sum(whole.values())
+    print(f"  {len(trials)} trials: {total / 3600:.2f} h of one processor,", _percent(whole))
+    for workers in (1, 2):
+        print(f"  {workers} workers: {3600 * workers * len(trials) / total:.0f} trials an hour")
+
+
+def _shares_of(trial: Trial) -> dict[str, float]:
+    """Return the seconds of processor time that each part of a trial takes."""
+    attempt = _seconds(replace(trial, iterations=2))  # what is imported and built but once
+    writing = [0.0]
+    with _timed(RunWriter, "write", writing), _timed(RunWriter, "close", writing):
+        watched = _seconds(trial) - attempt
+    hardly_watched = _seconds(replace(trial, every=trial.iterations)) - attempt
+    recording = max(0.0, watched - hardly_watched - writing[0])
+    return {"training": watched - recording - writing[0], "recording": recording, "writing": writing[0]}
+
+
+def _seconds(trial: Trial) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.process_time()
+        outcome = attempt_trial(trial, Path(folder) / trial.id)
+        assert outcome.status != "failed", outcome.reason
+        return time.process_time() - began
+
+
+@contextmanager
+def _timed(owner: type, name: str, total: list[float]) -> Iterator[None]:
+    """Add up the processor time of a method's calls."""
+    method = getattr(owner, name)
+
+    def measured(*given: object, **named: object) -> object:
+        began = time.thread_time()
+        try:
+            return method(*given, **named)
+        finally:
+            total[0] += time.thread_time() - began
+
+    with mock.patch.object(owner, name, measured):
+        yield
+
+
+def _percent(parts: dict[str, float]) -> str:
+    return ", ".join(f"{name} {100 * seconds / sum(parts.values()):.1f} %" for name, seconds in parts.items())
+
+
+def scaling(count: int = 24) -> None:
+    """Train equal trials on one worker and on two."""
+    spec = _adding(count, iterations=200, length=100, hidden=32)
+    rates = []
+    for workers in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            jobs = [(trial, Path(folder) / trial.id) for trial in expand_grid(spec)]
+            ends = [(time.perf_counter(), one.seconds) for one in run_on_cluster(jobs, workers)]
+        rate, busy = _rate(ends, workers)
+        rates.append(rate)
+        print(
+            f"  {workers} workers: {rate:.2f} trials a second, workers training {100 * busy:.0f} % of the time",
+            flush=True,
+        )
+    print(f"  from one to two: x{rates[1] / rates[0]:.2f}")
+
+
+def _rate(ends: Sequence[tuple[float, float]], workers: int) -> tuple[float, float]:
+    """Return trials a second and the share of time in training while all workers have work.
+
+    The first trial of each worker is left out, which waits for imports, and so are the last, when workers run dry.
+    """
+    counted = ends[workers : len(ends) - workers + 1]
+    seconds = counted[-1][0] - ends[workers - 1][0]
+    return len(counted) / seconds, sum(training for _, training in counted) / (workers * seconds)
+
+
+def _adding(count: int, iterations: int, length: int, hidden: int) -> StudySpec:
+    block = {"task": ["adding"], "cell": ["rnn_tanh"], "initialisation": ["default"], "seed": list(range(count))}
+    return StudySpec.model_validate(
+        {
+            "name": "measured",
+            "title": "Measured",
+            "question": "What does a trial cost?",
+            "task": {"adding": {"length": length}},
+            "model": {"hidden": hidden},
+            "training": {"iterations": iterations, "batch": 16},
+            "watch": {"every": max(1, iterations // 25)},
+            "grid": [block],
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()
