@@ -23,6 +23,8 @@ from gradscope.instrument.summarising import summarise
 from gradscope.instrument.trajectory import Trajectory
 from gradscope.instrument.workspace import Workspace
 
+_MANY_ELEMENTS = 1024
+
 
 @dataclass(frozen=True, eq=False)
 class Layer:
@@ -65,6 +67,7 @@ class KernelCall:
     Attributes:
         name: of the layer, forwards.
         order: calls count up, over all sources.
+        beside: whether it is worth a thread to work a pass out.
     """
 
     def __init__(
@@ -85,6 +88,9 @@ class KernelCall:
         else:
             layout = Packed(arguments.batch_sizes, output.device)
         self._directions = [Direction(arguments, index, output, layout) for index in range(arguments.directions)]
+        # Where times are short, a backward pass that calls a hook at each of them would wait for Python's lock.
+        _, batch, state = self._directions[0].shape
+        self.beside = arguments.kind == "lstm" or batch * state >= _MANY_ELEMENTS
         used = (arguments.sequence, output, *arguments.initial, *arguments.weights)
         self._versions = [(tensor.detach(), tensor._version) for tensor in used]
         self._task: int | None = None

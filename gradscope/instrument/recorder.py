@@ -273,7 +273,9 @@ class Recorder:
     def _finish(self, call: ForwardCall, scale: Tensor | None) -> None:
         try:
             for work in call.finish():
-                self._worker.hand_in(partial(self._collector.add_pass, work, self._iteration, scale))
+                self._worker.hand_in(
+                    partial(self._collector.add_pass, work, self._iteration, scale), beside=call.beside
+                )
         except Unrecordable as reason:
             self.skipped(call.name, reason)
 

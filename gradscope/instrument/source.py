@@ -52,10 +52,12 @@ class ForwardCall(Protocol):
     Attributes:
         name: of the layer or module, for messages.
         order: from `ORDER`.
+        beside: whether what is left to do is worth a thread beside the training: not where either is mostly Python.
     """
 
     name: str
     order: int
+    beside: bool
 
     def finish(self) -> Iterable[Work]:
         """Take what the backward pass brought; called when that pass has ended, under no_grad.

@@ -54,13 +54,18 @@ class Worker:
         """Whether it was made here, and not before a fork: threads stay behind in the parent."""
         return os.getpid() == self._process
 
-    def hand_in(self, job: Job) -> None:
+    def hand_in(self, job: Job, *, beside: bool = True) -> None:
         """Have a job run; it must refer to nothing that training may change.
+
+        Args:
+            job: what to do.
+            beside: whether it is worth the thread.
 
         Raises:
             Exception: what the job raised, where it ran at once.
         """
-        if self._executor is None or not self.is_of_this_process:
+        if self._executor is None or not self.is_of_this_process or not beside:
+            self.join()
             self._run([job])
             self._raise()
             return
@@ -115,7 +120,7 @@ class Worker:
             self._failed, self._error = True, error
 
     def _without_autocast(self) -> AbstractContextManager[object]:
-        if self._executor is None:
+        if torch.is_autocast_enabled(self._device):
             return torch.autocast(self._device, enabled=False)
-        # A thread begins without it; and leaving it here would empty the casts that the training's thread has cached.
+        # The worker's thread is always without. Leaving the context there would empty the casts of the training's.
         return nullcontext()

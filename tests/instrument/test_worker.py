@@ -31,6 +31,17 @@ def test_nothing_begins_before_it_may() -> None:
     assert done.wait(10)
 
 
+def test_what_is_not_worth_the_thread_runs_here_and_in_order() -> None:
+    """A small job runs at once, after those that were handed in before it."""
+    worker, seen = Worker(torch.device("cpu")), []
+    worker.hand_in(lambda: seen.append(("first", threading.get_ident())))
+    worker.hand_in(lambda: seen.append(("second", threading.get_ident())), beside=False)
+    (first, thread), second = seen
+    assert first == "first"
+    assert thread != threading.get_ident()
+    assert second == ("second", threading.get_ident())
+
+
 def test_an_error_ends_the_jobs_and_is_raised_once() -> None:
     """What comes after a failed job does not run; the error is raised by the next wait, and only by that."""
     worker, seen = Worker(torch.device("cpu")), []
