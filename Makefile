@@ -12,13 +12,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help study test lint types check memory clean
+.PHONY: help study gallery test lint types check memory clean
 
 help: ## List these habits.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1@/' | awk -F@ '{ printf "%-14s %s\n", $$1, $$2 }'
 
 study: $(VENV)/installed ## Install gradscope, train the study "vanishing" and write reports/vanishing.html.
 	$(BIN)/gradscope study vanishing $(ARGS)
+
+gallery: $(VENV)/installed-data ## Run every built-in study and write its page and README.md into reports.
+	$(BIN)/gradscope gallery $(ARGS)
 
 test: $(VENV)/installed-dev ## Install what the tests need and run them.
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
@@ -47,6 +50,10 @@ clean: ## Remove the environment and what the tools left; reports and their runs
 $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable .
 	@touch $@
+
+$(VENV)/installed-data: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[data]'
+	@touch $(VENV)/installed $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[dev]'

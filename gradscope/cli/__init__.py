@@ -12,6 +12,7 @@ from gradscope.errors import GradscopeError, UsageError
 _COMMANDS = {
     "study": "Train a grid of recurrent models, compare their gradients, write one report.",
     "studies": "List the built-in studies.",
+    "gallery": "Run every built-in study; write all pages, and what each found.",
     "report": "Write the HTML report of one run, or of several side by side.",
     "diagnose": "Say what is wrong in a run, with evidence and advice.",
     "overhead": "Measure what watching costs on this machine.",

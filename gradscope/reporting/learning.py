@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from gradscope.reporting.numbers import counted, listed, number
+from gradscope.reporting.numbers import after, counted, listed, number
 from gradscope.reporting.statement import Statement
 
 _MOST_LINES = 8
@@ -60,7 +60,7 @@ def costs(rows: pd.DataFrame) -> Statement | None:
         f"{cell}: {round(size):,} parameters, {number(1000 * float(pace), 2)} ms an iteration"
         for cell, size, pace in cells.itertuples(name=None)
     )
-    return Statement("aside", "Cost", "of the recurrent part, and of a whole iteration as it was watched here:", lines)
+    return Statement("aside", "Cost", "of the recurrent part, and of an iteration (the fastest tenth of them):", lines)
 
 
 def scored(rows: pd.DataFrame, scores: pd.DataFrame) -> Statement | None:
@@ -102,12 +102,12 @@ def course(exhibits: pd.DataFrame) -> str:
         return ""
     what = exhibits["name"].iloc[0]
     errors = {
-        str(at): float(np.median([error for _, one in part.groupby(list(_KEYS)) for error in _errors(one)]))
+        int(str(at)): float(np.median([error for _, one in part.groupby(list(_KEYS)) for error in _errors(one)]))
         for at, part in exhibits[exhibits["name"] == what].groupby("iterations")
     }
     trivial = number(float(np.nanstd(exhibits["truth"].to_numpy(float))), 2)
-    steps = listed([f"{number(error, 2)} after {at}" for at, error in errors.items()])
-    return f"{what[:1].upper()}{what[1:]}: an error of {steps} iterations (always answering the mean: {trivial}). "
+    steps = listed([f"{number(error, 2)} {after(at)}" for at, error in errors.items()])
+    return f"{what[:1].upper()}{what[1:]}: an error of {steps} (always answering the mean: {trivial}). "
 
 
 def clipped(rows: pd.DataFrame, clipping: pd.DataFrame) -> Statement | None:
@@ -148,10 +148,10 @@ def shown(rows: pd.DataFrame, exhibits: pd.DataFrame) -> Iterator[Statement]:
         lines = []
         for _, row in rows.iterrows():
             own = _of(table, row)
-            errors = {str(at): _errors(part) for at, part in own.groupby("iterations")}
-            words = [f"{number(float(np.median(found)), 2)} after {at}" for at, found in errors.items() if len(found)]
+            errors = {int(str(at)): _errors(part) for at, part in own.groupby("iterations")}
+            words = [f"{number(float(np.median(found)), 2)} {after(at)}" for at, found in errors.items() if len(found)]
             if words:
-                lines.append(f"{name(row, rows)}: {listed(words)} iterations")
+                lines.append(f"{name(row, rows)}: {listed(words)}")
         deviation = float(np.nanstd(table["truth"].to_numpy(float)))
         text = f"{what}: error (root of the mean square; always answering the mean has {number(deviation, 2)}):"
         yield Statement("aside", "Shown", text, tuple(lines))

@@ -7,12 +7,14 @@ import pandas as pd
 
 from gradscope.reporting.figures.measured import lines_plate, picture_plate
 from gradscope.reporting.learning import name as name_of
+from gradscope.reporting.numbers import after
 from gradscope.reporting.panel import Plate
 from gradscope.reporting.statement import Statement
 from gradscope.reporting.svg import SvgInliner
 
 _MOST_LINES = 8
 _MOST_TEXTS = 9
+_LEADING = 2
 _SETTING = ["task", "cell", "initialisation", "clipping"]
 
 
@@ -49,7 +51,7 @@ def measured_plates(shown: pd.DataFrame, settings: pd.DataFrame, inliner: SvgInl
 
 
 def written(shown: pd.DataFrame, settings: pd.DataFrame) -> tuple[Written, ...]:
-    """Return what the networks wrote: each setting's first seed, at every stop.
+    """Return what the networks wrote: each setting's first seed, at the last stop; a task's first setting at all stops.
 
     Args:
         shown: `Comparison.shown`.
@@ -59,6 +61,12 @@ def written(shown: pd.DataFrame, settings: pd.DataFrame) -> tuple[Written, ...]:
         One entry a network and stop.
     """
     texts = _first_seed(shown[shown["kind"] == "sample"])
+    if texts.empty:
+        return ()
+    of = texts[_SETTING].agg(tuple, axis=1)
+    lead = set(of[~texts.duplicated("task")])
+    last = texts["iterations"] == texts.groupby(_SETTING)["iterations"].transform("max")
+    texts = texts[last | of.isin(lead)]
     return tuple(
         Written(
             str(rows["task"].iloc[0]),
@@ -87,11 +95,24 @@ def told(shown: pd.DataFrame, settings: pd.DataFrame) -> Statement | None:
     return Statement("aside", "Measured", "of the first seed, at the end:", lines) if lines else None
 
 
+def lede(shown: pd.DataFrame, settings: pd.DataFrame) -> str:
+    """Return what the measures of a task found, of its first settings, in a sentence with a space after it.
+
+    Args:
+        shown: of `Comparison.shown`, one task.
+        settings: of `Comparison.settings`, one task.
+
+    Returns:
+        Empty where no measure says anything.
+    """
+    found = told(shown, settings)
+    return f"{'; '.join(found.lines[:_LEADING])}. " if found else ""
+
+
 def _first_seed(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["seed"] == rows.groupby(_SETTING)["seed"].transform("min")] if len(rows) else rows
 
 
 def _panel(row: pd.Series, settings: pd.DataFrame) -> str:
-    when = f"after {row['iterations']} iterations" if row["iterations"] else "before training"
     own = settings[settings["task"] == row["task"]]
-    return f"{name_of(row, own)}, {when}"
+    return f"{name_of(row, own)}, {after(row['iterations'])}"

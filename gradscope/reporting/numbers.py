@@ -124,6 +124,15 @@ def seconds(value: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
+def after(iterations: int) -> str:
+    """Return a stop in the training.
+
+    Returns:
+        For instance `after 200 iterations`, `before training`.
+    """
+    return f"after {iterations} iterations" if iterations else "before training"
+
+
 def counted(count: int, singular: str, plural: str | None = None) -> str:
     """Return a count with its noun.
 

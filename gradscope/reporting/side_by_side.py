@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from gradscope.cells.cell_table import CELL_TABLE
-from gradscope.reporting.numbers import number
+from gradscope.reporting.numbers import MISSING, number
 from gradscope.reporting.tables import Cell, Table, number_cell
 
 _KEYS = ["cell", "initialisation", "clipping"]
@@ -23,14 +23,14 @@ def side_by_side(settings: pd.DataFrame) -> Table | None:
     """
     if len(set(settings["cell"])) < 2 or "parameters" not in settings:
         return None
-    spans = _is_graded(settings)
+    spans = len(graded(settings)) > 0
     scored = bool(settings["score"].notna().any())
     heads = [
         ("Cell", ""),
         ("Initialisation", ""),
         ("Gates", ""),
         ("Parameters", "of the recurrent part"),
-        ("Iteration", "milliseconds, forward, backward and watching, on this machine while it worked on this study"),
+        ("Iteration", "milliseconds in which the fastest tenth of the iterations was over, forward and backward"),
     ]
     heads += [("Memory span", "longest lag up to which every task was solved with every seed")] if spans else []
     heads += [("Accuracy", "on data held out, at the end of training; mean over seeds and tasks")] if scored else []
@@ -42,12 +42,15 @@ def side_by_side(settings: pd.DataFrame) -> Table | None:
 
 
 def memory_span(settings: pd.DataFrame) -> float:
-    """Return the longest lag up to which every task was solved with every seed: 0 if none, NaN if none can be.
+    """Return the longest lag up to which every task of a kind was solved with every seed.
 
     Args:
         settings: rows of `Comparison.settings`, of one cell and start.
+
+    Returns:
+        0 if none was; NaN where it was not tried at several lags.
     """
-    known = settings[settings["solved_below"].notna() & settings["lag"].notna()].sort_values("lag")
+    known = graded(settings).sort_values("lag")
     if known.empty:
         return math.nan
     span = 0.0
@@ -58,9 +61,22 @@ def memory_span(settings: pd.DataFrame) -> float:
     return span
 
 
-def _is_graded(settings: pd.DataFrame) -> bool:
-    """Return whether tasks differ in their lag, so that a span can be read off them."""
-    return len(set(settings[settings["solved_below"].notna()]["lag"].dropna())) > 1
+def graded(settings: pd.DataFrame) -> pd.DataFrame:
+    """Return the settings whose kind of task was tried at several lags, so that a span can be read off them.
+
+    Args:
+        settings: `Comparison.settings`.
+
+    Returns:
+        Of its rows those.
+    """
+    if not {"kind", "solved_below"} <= set(settings):
+        return settings.head(0)
+    known = settings[settings["solved_below"].notna() & settings["lag"].notna()]
+    if known.empty:
+        return known
+    lags = known.groupby("kind")["lag"].transform(lambda each: len(set(each)))
+    return known[lags > 1]
 
 
 def _row(group: pd.DataFrame, *, spans: bool, scored: bool) -> list[Cell]:
@@ -78,7 +94,7 @@ def _row(group: pd.DataFrame, *, spans: bool, scored: bool) -> list[Cell]:
     ]
     if spans:
         span = memory_span(group)
-        cells.append(number_cell("none" if span == 0 else number(span), span))
+        cells.append(number_cell("none" if span == 0 else f"{span:.0f}" if span > 0 else MISSING, span))
     if scored:
         score = float(group["score"].mean())
         cells.append(number_cell(f"{100 * score:.1f}\u202f%", score))

@@ -12,9 +12,10 @@ from gradscope.reporting.figures.heatmap import heatmap_plate
 from gradscope.reporting.figures.lags import Frame, ceiling, lag_plate
 from gradscope.reporting.figures.losses import loss_plate
 from gradscope.reporting.figures.through_time import gradient_plate
+from gradscope.reporting.finding import finding
 from gradscope.reporting.glossary import GLOSSARY
 from gradscope.reporting.learning import clipped, costs, course, name, scored, shown
-from gradscope.reporting.measured import measured_plates, told, written
+from gradscope.reporting.measured import lede, measured_plates, told, written
 from gradscope.reporting.numbers import counted
 from gradscope.reporting.page import check_target, render, write_page
 from gradscope.reporting.side_by_side import side_by_side
@@ -76,6 +77,7 @@ def _document(comparison: "Comparison") -> str:
         "study.html",
         title=comparison.spec.title,
         question=comparison.spec.question,
+        finding=finding(comparison),
         sections=_sections(comparison),
         published=published,
         claims=held,
@@ -120,7 +122,8 @@ def _with_learning(answer: "TaskAnswer", comparison: "Comparison") -> "TaskAnswe
     first = tuple(one for one in more if one is not None)
     clipping = clipped(settings, _of_task(comparison.clipping, answer.task))
     last = tuple(one for one in [clipping, costs(settings)] if one is not None)
-    return replace(answer, lede=course(exhibits) + answer.lede, statements=(*first, *answer.statements, *last))
+    leading = lede(_of_task(comparison.shown, answer.task), settings) or course(exhibits)
+    return replace(answer, lede=leading + answer.lede, statements=(*first, *answer.statements, *last))
 
 
 def _glances(settings: "pd.DataFrame", clipping: str) -> dict[str, Glance]:

@@ -35,6 +35,7 @@ class Lines(NamedTuple):
         lines: name of a line -> its values; NaN where it has none.
         log_y: whether they are to be seen on a logarithmic axis.
         told: the finding in a sentence, from these numbers.
+        limits: ends of the axis; None fits it to the values.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Lines(NamedTuple):
     lines: Mapping[str, Shaped[np.ndarray, " point"]]
     log_y: bool = False
     told: str = ""
+    limits: tuple[float, float] | None = None
 
 
 class Picture(NamedTuple):

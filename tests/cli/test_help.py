@@ -18,10 +18,10 @@ def _said(*words: str) -> str:
 
 
 def test_the_table_lists_what_there_is():
-    """These five, each with its line in --help."""
+    """These six, each with its line in --help."""
     table = _said("--help").partition("Commands:")[2]
 
-    assert COMMANDS == ("study", "studies", "report", "diagnose", "overhead")
+    assert COMMANDS == ("study", "studies", "gallery", "report", "diagnose", "overhead")
     assert all(f"\n  {command} " in table for command in COMMANDS)
 
 

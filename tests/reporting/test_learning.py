@@ -95,7 +95,7 @@ def test_what_was_shown_is_measured_where_it_was_answered():
 
     (statement,) = shown(_settings(), exhibits)
 
-    assert statement.lines == ("lstm default: 0.80 after 200 and 0.10 after 6000 iterations",)
+    assert statement.lines == ("lstm default: 0.80 after 200 iterations and 0.10 after 6000 iterations",)
     assert "free run" in statement.text
 
 
@@ -121,7 +121,8 @@ def test_the_course_of_what_is_shown_is_one_sentence():
     )
 
     assert course(exhibits) == (
-        "Free run: an error of 0.80 after 200 and 0.10 after 6000 iterations (always answering the mean: 1.0). "
+        "Free run: an error of 0.80 after 200 iterations and 0.10 after 6000 iterations "
+        "(always answering the mean: 1.0). "
     )
     assert course(exhibits.head(0)) == ""
 

@@ -8,7 +8,7 @@ import pandas as pd
 from gradscope.reporting import theme
 from gradscope.reporting.figures.axes import linear_ticks
 from gradscope.reporting.figures.lines import median_lines
-from gradscope.reporting.numbers import listed, number
+from gradscope.reporting.numbers import after, listed, number
 from gradscope.reporting.panel import Key, Panel, Plate, panel_axes, y_title
 from gradscope.reporting.svg import SvgInliner
 
@@ -32,7 +32,7 @@ def exhibit_plate(exhibits: pd.DataFrame, title: str, topic: str, inliner: SvgIn
     first = exhibits[exhibits["seed"] == exhibits["seed"].min()]
     low, high = _limits(first["truth"])
     groups = list(first.groupby(["panel", "iterations"], sort=False))[:MOST_PANELS]
-    panels = [_exhibit(f"{name}, after {at} iterations", rows, (low, high), inliner) for (name, at), rows in groups]
+    panels = [_exhibit(f"{name}, {after(at)}", rows, (low, high), inliner) for (name, at), rows in groups]
     return Plate(
         title=title,
         caption="The network's answer over the truth, of the first seed; where the answer leaves the frame it is cut.",

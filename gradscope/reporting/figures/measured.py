@@ -126,6 +126,9 @@ def _picture(
 
 def _limits(panels: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     """Return the ends of the y axis that all panels share."""
+    if panels[0].get("limits"):
+        low, high = panels[0]["limits"]
+        return float(low), float(high)
     values = np.concatenate([_numbers(line) for one in panels for line in one["lines"].values()])
     logarithmic = bool(panels[0]["log_y"])
     drawn = values[np.isfinite(values) & ((values > 0) | (not logarithmic))]

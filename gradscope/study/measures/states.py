@@ -30,17 +30,7 @@ def states(network: Network, task: Task, trial: Trial) -> list[Lines]:
     found = network.recurrent(torch.from_numpy(batch.inputs))
     outputs = (found[0] if isinstance(found, tuple) else found)[:, 0]
     lines = {f"unit {unit}": outputs[:, unit].numpy() for unit in range(min(_UNITS, outputs.shape[1]))}
-    largest = float(outputs.abs().max())
-    return [
-        Lines(
-            "the state of each unit",
-            "time",
-            "state",
-            np.arange(len(outputs)),
-            lines,
-            told=f"the largest state of a unit in one sequence is {largest:.2g}",
-        )
-    ]
+    return [Lines("the state of each unit", "time", "state", np.arange(len(outputs)), lines)]
 
 
 @torch.no_grad()
@@ -76,6 +66,7 @@ def gates(network: Network, task: Task, trial: Trial) -> list[Lines]:
             np.arange(len(inputs)),
             means,
             told=f"gates are open, in the mean over all times: {told}",
+            limits=(0.0, 1.0),
         )
     ]
 

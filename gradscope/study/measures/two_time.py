@@ -30,7 +30,12 @@ def two_time(network: Network, task: Task, trial: Trial) -> list[Picture | Lines
     found = two_time_gradient(on.module, on.inputs, on.zeros, on.direct)
     arriving = found.norms.mean(2)
     terms = term_sizes(on)
-    named = {"what reaches the state": _by_lag(arriving), "what it adds to the weights' gradient": _by_lag(terms)}
+    # Before the first time the state is 0, and so is what the weights are given there.
+    named = {
+        "what reaches the state": _by_lag(arriving),
+        "what it adds to the weights' gradient": _by_lag(terms[1:, 1:]),
+    }
+    named = {name: np.pad(line, (0, len(terms) - len(line)), constant_values=np.nan) for name, line in named.items()}
     across, up = "time k that is reached", "time t of the loss"
     return [
         Picture("norm of dL_t/ds_k", across, up, _lower(arriving)),

@@ -1,0 +1,59 @@
+"""`gradscope gallery`: every built-in study's page, and the list of what each found."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from gradscope.errors import GradscopeError
+
+
+@click.command(epilog="Example: gradscope gallery --out reports sine forecast")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, help="Folder of the pages."
+)
+@click.option("--quick", is_flag=True, help="Smaller grids and fewer iterations.")
+@click.option("--list-only", is_flag=True, help="Write README.md from the pages that are there; run nothing.")
+def command(names: tuple[str, ...], out: Path, quick: bool, list_only: bool) -> None:
+    """Run every built-in study, or those named; write all pages and README.md, which says what each found.
+
+    Trials that are finished on disk are not trained again. A study that fails keeps no other from being run.
+    """
+    failed = [] if list_only else [name for name in names or _all_names() if not _runs(name, out, quick=quick)]
+    from gradscope.reporting.gallery import write_list
+
+    click.echo(f"list: {write_list(out)}")
+    _complain(failed)
+
+
+def _all_names() -> list[str]:
+    """Return the names of all studies, as `gradscope studies` lists them."""
+    listed = subprocess.run([*_GRADSCOPE, "studies", "--json"], capture_output=True, text=True, check=True)
+    return [study["name"] for study in json.loads(listed.stdout)]
+
+
+def _runs(name: str, out: Path, *, quick: bool) -> bool:
+    """Run one study, as a user would; what it says is shown.
+
+    Returns:
+        Whether it came to its end.
+    """
+    words = ["study", name, *(["--quick"] if quick else []), *(["--out", str(out)] if str(out) != "reports" else [])]
+    click.echo(f"gradscope {' '.join(words)}", err=True)
+    return subprocess.run([*_GRADSCOPE, *words], check=False).returncode == 0
+
+
+def _complain(failed: list[str]) -> None:
+    """Say which studies failed.
+
+    Raises:
+        GradscopeError: if any did.
+    """
+    if failed:
+        raise GradscopeError(f"not run to the end, each for the reason that it said: {', '.join(failed)}")
+
+
+_GRADSCOPE = (sys.executable, "-m", "gradscope")

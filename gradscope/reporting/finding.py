@@ -1,0 +1,106 @@
+"""What a study found, in one sentence, from its tables: for the list of all studies."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from gradscope.reporting.answer import answers
+from gradscope.reporting.learning import course, scored
+from gradscope.reporting.measured import lede
+from gradscope.reporting.numbers import listed
+from gradscope.reporting.side_by_side import graded, memory_span
+
+if TYPE_CHECKING:
+    from gradscope.study.comparison import Comparison
+
+_MOST_SPANS = 6
+
+
+def finding(comparison: "Comparison") -> str:
+    """Say what a study found: the first of several kinds of finding that it has.
+
+    Args:
+        comparison: its tables.
+
+    Returns:
+        A sentence; empty if there is nothing to say.
+    """
+    for say in (_spans, _claims, _measured, _shown, _scored, _judged):
+        sentence = say(comparison).strip()
+        if sentence:
+            return sentence if sentence.endswith(".") else f"{sentence}."
+    return ""
+
+
+def _claims(comparison: "Comparison") -> str:
+    """Return which published claims were reproduced and which were not."""
+    table = comparison.expectations
+    if table.empty:
+        return ""
+    parts = []
+    for outcome in ("reproduced", "contradicted", "not told apart"):
+        rows = table[table["outcome"] == outcome]
+        claims = [_claim(row) for _, row in rows.drop_duplicates(["claim", "task"]).iterrows()]
+        if claims:
+            parts.append(f"{outcome[:1].upper()}{outcome[1:]}: {'; '.join(claims)}")
+    return ". ".join(parts)
+
+
+def _claim(row: pd.Series) -> str:
+    claim = str(row["claim"])
+    place = f" ({row['task']})" if row["task"] else ""
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{claim}\N{RIGHT DOUBLE QUOTATION MARK}{place}"
+
+
+def _spans(comparison: "Comparison") -> str:
+    """Return up to which lag each cell solves a task, where it was tried at several."""
+    rows = graded(comparison.settings)
+    if rows.empty:
+        return ""
+    spans = {name: memory_span(own) for name, own in _settings(rows)}
+    words = [f"{name} up to lag {span:.0f}" if span else f"{name} at none" for name, span in spans.items()]
+    lags = sorted({int(lag) for lag in rows["lag"]})
+    return f"Of lags {listed([str(lag) for lag in lags])}, solved with every seed: {listed(words[:_MOST_SPANS])}"
+
+
+def _settings(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield each cell and start by as short a name as tells them apart."""
+    single = len(set(rows["initialisation"])) == 1
+    for (cell, start), own in rows.groupby(["cell", "initialisation"], sort=False):
+        yield str(cell) if single else f"{cell} {start}", own
+
+
+def _by_task(comparison: "Comparison", say: Callable[[pd.DataFrame, pd.DataFrame], str], table: pd.DataFrame) -> str:
+    """Return what one table says of each task, the task's name before it where there are several."""
+    tasks = [str(task) for task in comparison.settings["task"].unique()]
+    told = {
+        task: words
+        for task in tasks
+        if len(table) and (words := say(_of(table, task), _of(comparison.settings, task)).strip().rstrip("."))
+    }
+    return "; ".join(words if len(told) == 1 else f"{task}: {words}" for task, words in told.items())
+
+
+def _measured(comparison: "Comparison") -> str:
+    return _by_task(comparison, lede, comparison.shown)
+
+
+def _shown(comparison: "Comparison") -> str:
+    return _by_task(comparison, lambda exhibits, _: course(exhibits), comparison.exhibits)
+
+
+def _scored(comparison: "Comparison") -> str:
+    def say(scores: pd.DataFrame, settings: pd.DataFrame) -> str:
+        found = scored(settings, scores)
+        return f"{found.head}: {'; '.join(found.lines)}" if found else ""
+
+    return _by_task(comparison, say, comparison.scores)
+
+
+def _judged(comparison: "Comparison") -> str:
+    return " ".join(f"{answer.task}: {answer.lede}" for answer in answers(comparison.settings))
+
+
+def _of(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    return table[table["task"] == task]
