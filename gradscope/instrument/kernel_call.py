@@ -122,19 +122,21 @@ class KernelCall:
         if self._dropped:
             self._forget_gradients()
             return
-        task = torch._C._current_graph_task_id()
-        if task != self._task:  # Another backward pass through the same graph, or a second try after one broke off.
-            self._task = task
-            self._forget_gradients()
-        gradient = gradients[output_number]
-        if gradient is not None:
-            for direction in self._directions:
-                direction.direct.arrived[position] = gradient.detach()
-        self._listener.arrived(self)
+        with self._listener.guard:
+            task = torch._C._current_graph_task_id()
+            if task != self._task:  # Another backward pass through the same graph, or a second try after one broke off.
+                self._task = task
+                self._forget_gradients()
+            gradient = gradients[output_number]
+            if gradient is not None:
+                for direction in self._directions:
+                    direction.direct.arrived[position] = gradient.detach()
+            self._listener.arrived(self)
 
     def _receive_recurrent(self, gradient: Tensor) -> None:
-        for direction in self._directions:
-            direction.recurrent = gradient.detach()[..., direction.columns]
+        with self._listener.guard:
+            for direction in self._directions:
+                direction.recurrent = gradient.detach()[..., direction.columns]
 
     def _forget_gradients(self) -> None:
         for direction in self._directions:

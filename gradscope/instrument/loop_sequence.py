@@ -199,16 +199,17 @@ class LoopSequence:
     def _receive(self, position: int, time: int, output_number: int, gradients: tuple[Tensor | None, ...]) -> None:
         if self._listener is None:
             return
-        task = torch._C._current_graph_task_id()
-        if task != self._task:  # Another backward pass through the same graph, or a second try after one broke off.
-            self._task = task
-            self._forget_gradients()
-            if not torch._C._autograd._get_current_graph_task_keep_graph():
-                self._open = False
-            self._listener.arrived(self)
-        gradient = gradients[output_number]
-        if gradient is not None:
-            self._gradients[position][time] = gradient
+        with self._listener.guard:
+            task = torch._C._current_graph_task_id()
+            if task != self._task:  # Another backward pass through the same graph, or a second try after one broke off.
+                self._task = task
+                self._forget_gradients()
+                if not torch._C._autograd._get_current_graph_task_keep_graph():
+                    self._open = False
+                self._listener.arrived(self)
+            gradient = gradients[output_number]
+            if gradient is not None:
+                self._gradients[position][time] = gradient
 
     def _forget_gradients(self) -> None:
         self._gradients = [{} for _ in self._gradients]

@@ -105,8 +105,10 @@ class NonfiniteAlarm:
 
 
 def seems_finite(record: "PassRecord") -> bool:
-    """Return False if a pass that was recorded on the CPU has a state or a gradient that is not finite."""
+    """Return False if a pass that was worked out on the CPU has a state or a gradient that is not finite."""
     summary = record.summary
+    if summary.hidden_norm.device.type != "cpu":
+        return True
     if summary.exists is not None:  # What is no time of a sequence may hold anything.
         return next(rows_of_pass(record), None) is None
     kept = (summary.hidden_norm, summary.total_norm, summary.cell_norm, summary.cell_gradient_norm)

@@ -67,7 +67,12 @@ class Probes:
 
     def __init__(self, model: nn.Module, at: ProbeAt | None) -> None:
         self.tables: dict[int, ProbeTables] = {}
-        self._model, self._at = model, at
+        self._model: nn.Module | None = model
+        self._at = at
+
+    def forget(self) -> None:
+        """Probe no more, and let the model and the batch go."""
+        self._model = self._at = None
 
     def before(self, iteration: int) -> dict[str, float]:
         """Probe if this iteration is one of those chosen.
@@ -75,7 +80,7 @@ class Probes:
         Returns:
             What is written into the iteration's row, nothing if there was no probe.
         """
-        if self._at is None or not self._at.wants(iteration):
+        if self._at is None or self._model is None or not self._at.wants(iteration):
             return {}
         try:
             self.tables[iteration] = found = self._at.measure(self._model)

@@ -3,8 +3,7 @@
 import sys
 import time
 import weakref
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -12,11 +11,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
-from torch.autograd import Variable
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from gradscope.errors import UsageError
+from gradscope.instrument.attachment import Attachment
 from gradscope.instrument.collector import Collector, EndedIteration
 from gradscope.instrument.cost import Cost
 from gradscope.instrument.guard import Guard, say
@@ -60,29 +59,24 @@ class Recorder:
         also: frozenset[str],
         probes: Probes,
     ) -> None:
-        self._also, self._probes = also, probes
-        self._sources = [*sources, taps]
-        self._taps = taps
-        self._worker = Worker(next(iter(parameters.values())).device)
+        self._probes, self._taps = probes, taps
+        self._device = next(iter(parameters.values())).device
+        self._worker = Worker(self._device)
         self._collector = Collector(sink)
         self._untold: list[EndedIteration] = []
         self._told_at = 0.0
-        self._parameters = parameters
         self._optimizers = list(optimizers)
         self._schedule = schedule
         self._run = run
         self._scaler = scaler
         self._cost = Cost()
         self._alarm = NonfiniteAlarm(self._report_nonfinite)
-        self.guard = Guard(self._give_up)
+        self._guard = Guard(self._give_up)
+        self._hooks = Attachment([*sources, taps], parameters, also, self._guard, self._alarm, self._after_backward)
         self._stopped = False
         self._step = OutermostStep()
         self._iteration = 0
         self._scalars: dict[str, float | Tensor] = {}
-        self._parameter_watch: ParameterWatch | None = None
-        self._calls: weakref.WeakSet[ForwardCall] = weakref.WeakSet()
-        self._waiting: defaultdict[int, list[ForwardCall]] = defaultdict(list)
-        self._skipped: set[str] = set()
         self._step_handles = [handle for optimizer in self._optimizers for handle in self._hook_optimizer(optimizer)]
         self._skips = None if scaler is None else SkippedSteps(scaler, self._after_skipped_step)
         # A recorder that is never closed, but dropped or left to the end of the process, still leaves all it recorded.
@@ -106,7 +100,7 @@ class Recorder:
         checked = {name: checked_scalar(name, value) for name, value in scalars.items()}
         self._scalars.update(checked)
         if "loss" in checked and not self._stopped:
-            with self.guard:
+            with self._guard:
                 self._alarm.logged(checked["loss"])
 
     def tap(self, name: str, tensor: Tensor, time: int | None = None) -> Tensor:
@@ -151,7 +145,7 @@ class Recorder:
 
     def wait(self) -> None:
         """Return when all that was recorded so far is worked out; on CPU that is done beside the training."""
-        with self.guard:
+        with self._guard:
             self._worker.wait()
 
     @property
@@ -186,89 +180,29 @@ class Recorder:
     def _begin_iteration(self) -> None:
         # Before the clock starts: a probe is no part of what recording costs.
         self._scalars.update(self._probes.before(self._iteration))
-        self._started, self.guard.seconds, self._recording = time.perf_counter(), 0.0, False
-        with self.guard:
+        self._started, self._guard.seconds, self._recording = time.perf_counter(), 0.0, False
+        with self._guard:
             self._alarm.begin_iteration(self._iteration)
             self._recording = self._schedule.wants(self._iteration)
             if self._recording:
-                self._attach()
-
-    def _attach(self) -> None:
-        self._parameter_watch = ParameterWatch(self._parameters, self._expect_end_of_backward, self._also)
-        for source in self._sources:
-            source.attach(self)
-
-    def _detach(self) -> None:
-        for source in self._sources:
-            source.detach()
-        if self._parameter_watch is not None:
-            self._parameter_watch.remove_hooks()
-        self._parameter_watch = None
-        for call in self._calls:
-            call.drop()
-        self._calls.clear()
-        self._waiting.clear()
-
-    # What sources call: see `Listener`
-
-    def called(self, call: ForwardCall) -> None:
-        """Take note of a forward call, so that it is dropped when the iteration ends."""
-        self._calls.add(call)
-
-    def computed(
-        self, call: ForwardCall, layer: str, states: Tensor, quantity: str, *, first: int = 0, reverse: bool = False
-    ) -> None:
-        """Look at states that a forward call has just computed."""
-        self._alarm.computed(call.order, layer, states, quantity, first, reverse=reverse)
+                self._hooks.attach()
 
     def _report_nonfinite(self, rows: list[NonfiniteRow], new: bool) -> None:
         self._worker.hand_in(partial(self._collector.add_nonfinite, rows, at_once=new))
         if new:  # The training may end by this value: what is known of it is on disk before it goes on.
             self._worker.wait()
 
-    def arrived(self, call: ForwardCall) -> None:
-        """Take note that a backward pass has reached `call`."""
-        waiting = self._expect_end_of_backward()
-        if not any(call is other for other in waiting):
-            waiting.append(call)
-
-    def skipped(self, layer: str, reason: Unrecordable) -> None:
-        """Say, once, that something was not recorded."""
-        message = f"gradscope did not record a pass through {layer}: {reason}."
-        if message not in self._skipped:
-            self._skipped.add(message)
-            say(message)
-
-    def _expect_end_of_backward(self) -> list[ForwardCall]:
-        # By the number of the backward pass, not by a flag: one that breaks off never runs its callback, and one may
-        # run inside another.
-        task = torch._C._current_graph_task_id()
-        if task not in self._waiting:
-            self._at_the_very_end(partial(self._after_backward, task))
-        return self._waiting[task]
-
-    @staticmethod
-    def _at_the_very_end(of_backward: Callable[[], None]) -> None:
-        # DistributedDataParallel queues a callback of its own, late, to put averaged gradients in place: what is queued
-        # by a callback comes after that.
-        queue = Variable._execution_engine.queue_callback
-        queue(lambda: queue(of_backward))
-
-    def _after_backward(self, task: int) -> None:
-        waiting, watch = self._waiting.pop(task, []), self._parameter_watch
-        if watch is None:
-            return  # The iteration ended, or recording stopped, before this backward pass.
-        with self.guard:
-            # So that the jobs of one backward pass at most are ever waiting, and their copies in memory.
-            self._worker.wait()
-            scale = self._scale()
-            with torch.no_grad():
-                for call in sorted(waiting, key=lambda call: call.order):
-                    self._finish(call, scale)
-            watch.copy_gradients(scale)
-            self._alarm.parameters(watch.not_finite())
-            if not self._optimizers:
-                watch.before_update(None, gradients_are_final=False)
+    def _after_backward(self, watch: ParameterWatch, reached: list[ForwardCall]) -> None:
+        # So that the jobs of one backward pass at most are ever waiting, and their copies in memory.
+        self._worker.wait()
+        scale = self._scale()
+        with torch.no_grad():
+            for call in reached:
+                self._finish(call, scale)
+        watch.copy_gradients(scale)
+        self._alarm.parameters(watch.not_finite())
+        if not self._optimizers:
+            watch.before_update(None, gradients_are_final=False)
 
     def _finish(self, call: ForwardCall, scale: Tensor | None) -> None:
         try:
@@ -277,25 +211,34 @@ class Recorder:
                     partial(self._collector.add_pass, work, self._iteration, scale), beside=call.beside
                 )
         except Unrecordable as reason:
-            self.skipped(call.name, reason)
+            self._hooks.skipped(call.name, reason)
 
     def _scale(self) -> Tensor | None:
         if self._scaler is None or not self._scaler.is_enabled():
             return None
-        device = next(iter(self._parameters.values())).device
-        return self._scaler.scale(torch.ones((), device=device))  # Without .get_scale(), which waits for the device.
+        return self._scaler.scale(
+            torch.ones((), device=self._device)
+        )  # Without .get_scale(), which waits for the device.
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._stopped or not self._step.begin() or self._parameter_watch is None:
+        if self._stopped:
             return
-        closure = args[1] if len(args) > 1 else kwargs.get("closure")  # args[0] is the optimiser itself
-        last = optimizer is self._optimizers[-1]
-        own = None if last else {id(p) for group in optimizer.param_groups for p in group["params"]}
-        with self.guard, torch.no_grad():
-            self._parameter_watch.before_update(own, gradients_are_final=closure is None)
+        with self._guard, torch.no_grad():
+            watch = self._hooks.parameters
+            if not self._step.begin() or watch is None:
+                return
+            closure = args[1] if len(args) > 1 else kwargs.get("closure")  # args[0] is the optimiser itself
+            last = optimizer is self._optimizers[-1]
+            own = None if last else {id(p) for group in optimizer.param_groups for p in group["params"]}
+            watch.before_update(own, gradients_are_final=closure is None)
 
     def _after_step(self, optimizer: Optimizer, *_: object) -> None:
-        if not self._stopped and self._step.end() and optimizer is self._optimizers[-1]:
+        if self._stopped:
+            return
+        is_last = False
+        with self._guard:
+            is_last = self._step.end() and optimizer is self._optimizers[-1]
+        if is_last:
             if self._skips is not None:
                 self._skips.stepped = True
             self._end_iteration()
@@ -303,29 +246,29 @@ class Recorder:
     def _after_skipped_step(self) -> None:
         if self._stopped:
             return
-        with self.guard, torch.no_grad():
-            if self._parameter_watch is not None:
-                self._parameter_watch.before_update(None, gradients_are_final=True)
+        with self._guard, torch.no_grad():
+            if self._hooks.parameters is not None:
+                self._hooks.parameters.before_update(None, gradients_are_final=True)
         self._end_iteration()
 
     def _end_iteration(self) -> None:
         if self._stopped:
             return
         changes = None
-        with self.guard, torch.no_grad():
-            if self._parameter_watch is not None:
-                changes = self._parameter_watch.after_update()
-            self._detach()
+        with self._guard, torch.no_grad():
+            if self._hooks.parameters is not None:
+                changes = self._hooks.parameters.after_update()
+            self._hooks.detach()
         now = time.perf_counter()
-        with self.guard:
+        with self._guard:
             self._note_iteration(changes, now - self._started)
             late = now - self._told_at > _LONGEST_UNTOLD_SECONDS or len(self._untold) > _MOST_UNTOLD
             if self._untold and (self._recording or late):
                 self._tell(now)
         seconds = time.perf_counter() - self._started
-        self._cost.add(seconds, self.guard.seconds, recorded=self._recording)
-        with self.guard:
-            self._schedule.observe(self._iteration, seconds, self.guard.seconds, recorded=self._recording)
+        with self._guard:
+            self._cost.add(seconds, self._guard.seconds, recorded=self._recording)
+            self._schedule.observe(self._iteration, seconds, self._guard.seconds, recorded=self._recording)
         self._iteration += 1
         if not self._stopped:
             self._begin_iteration()
@@ -353,7 +296,7 @@ class Recorder:
         # The optimiser's hooks stay, and do nothing, until `close`: PyTorch may be going through them at this moment.
         self._stopped = True
         self._finalizer.detach()
-        self._detach()
+        self._hooks.forget()
         say(
             f"gradscope stopped recording at iteration {self._iteration}; training goes on. "
             f"{type(error).__name__}: {error}"
@@ -370,18 +313,24 @@ class Recorder:
         self._step_handles = []
         if self._skips is not None:
             self._skips.remove()
-        if self._stopped:
-            return
-        self._detach()
-        with self.guard:
+        if not self._stopped:
+            self._write_the_end(complete=complete)
+            self._finalizer.detach()
+        self._stopped = True
+        # Who keeps a closed recorder keeps what it recorded, and not the model.
+        self._hooks.forget()
+        self._probes.forget()
+        self._optimizers, self._scaler, self._skips = [], None, None
+
+    def _write_the_end(self, *, complete: bool) -> None:
+        with self._guard:
+            self._hooks.detach()
             now = time.perf_counter()
             if self._scalars:
                 self._note_iteration(None, now - self._started)
             self._tell(now)
             self._worker.hand_in(partial(self._collector.close, {"overhead": self.overhead}, complete=complete))
             self._worker.wait()
-        self._stopped = True
-        self._finalizer.detach()
 
 
 def _finish(worker: Worker, collector: Collector, untold: list[EndedIteration]) -> None:

@@ -60,7 +60,7 @@ def test_no_hook_waits_for_the_device(kind: str, tmp_path: Path) -> None:
         recorder = gradscope.watch(model, optimizer, run=run, schedule=1) if run else None
         for number, batch in enumerate(batches):
             if recorder is not None and number > 0:
-                recorder._sink._next_flush = float("inf")  # a flush may wait: it is no hook's work
+                recorder._collector._sink._next_flush = float("inf")  # a flush may wait: it is no hook's work
                 torch.cuda.set_sync_debug_mode("error")
             optimizer.zero_grad()
             model(batch).square().mean().backward()

@@ -1,0 +1,131 @@
+"""The hooks of one recorder on a model: put on for an iteration that is recorded, taken off when it ends."""
+
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Variable
+
+from gradscope.instrument.guard import Guard, say
+from gradscope.instrument.nonfinite import NonfiniteAlarm
+from gradscope.instrument.parameters import ParameterWatch
+from gradscope.instrument.source import ForwardCall, Source, Unrecordable
+
+
+class Attachment:
+    """What sources tell of an iteration comes together here: see `Listener`.
+
+    Args:
+        sources: that are watched.
+        parameters: name to parameter.
+        also: what else is recorded of the parameters.
+        guard: around everything that a hook does.
+        alarm: looks at states.
+        backward_ended: called with the calls that a backward pass reached, in the order of the forward passes.
+
+    Attributes:
+        guard: the same.
+        parameters: in an iteration that is recorded; None between.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        parameters: Mapping[str, nn.Parameter],
+        also: frozenset[str],
+        guard: Guard,
+        alarm: NonfiniteAlarm,
+        backward_ended: Callable[[ParameterWatch, list[ForwardCall]], None],
+    ) -> None:
+        self.guard = guard
+        self.parameters: ParameterWatch | None = None
+        self._sources, self._named, self._also = sources, parameters, also
+        self._alarm, self._backward_ended = alarm, backward_ended
+        self._calls: weakref.WeakSet[ForwardCall] = weakref.WeakSet()
+        self._waiting: defaultdict[int, list[ForwardCall]] = defaultdict(list)
+        self._skipped: set[str] = set()
+
+    def attach(self) -> None:
+        """Put all hooks on."""
+        self.parameters = ParameterWatch(self._named, self._gradient_arrived, self._also)
+        for source in self._sources:
+            source.attach(self)
+
+    def detach(self) -> None:
+        """Take all hooks off, and let go of the iteration's calls.
+
+        Raises:
+            Exception: what went wrong with one of them, after the others.
+        """
+        watch, self.parameters = self.parameters, None
+        calls = [*self._calls]
+        self._calls.clear()
+        self._waiting.clear()
+        steps = [source.detach for source in self._sources] + [call.drop for call in calls]
+        errors = []
+        for step in steps if watch is None else [watch.remove_hooks, *steps]:
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - the others are taken off all the same
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def forget(self) -> None:
+        """Hold nothing of the model any more."""
+        with suppress(Exception):
+            self.detach()
+        self._sources, self._named = (), {}
+
+    def called(self, call: ForwardCall) -> None:
+        """Take note of a forward call, so that it is dropped when the iteration ends."""
+        self._calls.add(call)
+
+    def computed(
+        self, call: ForwardCall, layer: str, states: Tensor, quantity: str, *, first: int = 0, reverse: bool = False
+    ) -> None:
+        """Look at states that a forward call has just computed."""
+        self._alarm.computed(call.order, layer, states, quantity, first, reverse=reverse)
+
+    def arrived(self, call: ForwardCall) -> None:
+        """Take note that a backward pass has reached `call`."""
+        waiting = self._expect_end_of_backward()
+        if not any(call is other for other in waiting):
+            waiting.append(call)
+
+    def skipped(self, layer: str, reason: Unrecordable) -> None:
+        """Say, once, that something was not recorded."""
+        message = f"gradscope did not record a pass through {layer}: {reason}."
+        if message not in self._skipped:
+            self._skipped.add(message)
+            say(message)
+
+    def _gradient_arrived(self) -> None:
+        with self.guard:
+            self._expect_end_of_backward()
+
+    def _expect_end_of_backward(self) -> list[ForwardCall]:
+        # By the number of the backward pass, not by a flag: one that breaks off never runs its callback, and one may
+        # run inside another.
+        task = torch._C._current_graph_task_id()
+        if task not in self._waiting:
+            self._at_the_very_end(partial(self._after_backward, task))
+        return self._waiting[task]
+
+    @staticmethod
+    def _at_the_very_end(of_backward: Callable[[], None]) -> None:
+        # DistributedDataParallel queues a callback of its own, late, to put averaged gradients in place: what is queued
+        # by a callback comes after that.
+        queue = Variable._execution_engine.queue_callback
+        queue(lambda: queue(of_backward))
+
+    def _after_backward(self, task: int) -> None:
+        waiting, watch = self._waiting.pop(task, []), self.parameters
+        if watch is None:
+            return  # The iteration ended, or recording stopped, before this backward pass.
+        with self.guard:
+            self._backward_ended(watch, sorted(waiting, key=lambda call: call.order))
