@@ -79,7 +79,7 @@ class Worker:
             return
         jobs, self._held = self._held, []
         try:
-            self._newest = self._executor.submit(self._run, jobs)
+            self._newest = self._executor.submit(self._run_in_thread, jobs)
         except RuntimeError:  # The interpreter is on its way out, and the thread has ended.
             self._run(jobs)
 
@@ -108,8 +108,11 @@ class Worker:
         finally:
             del error  # An error holds the frames that it went through, and with them whatever they refer to.
 
-    def _run(self, jobs: Sequence[Job]) -> None:
+    def _run_in_thread(self, jobs: Sequence[Job]) -> None:
         self._thread = threading.get_ident()
+        self._run(jobs)
+
+    def _run(self, jobs: Sequence[Job]) -> None:
         if self._failed:
             return
         try:

@@ -242,11 +242,11 @@ def test_a_schedule_class_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_was_recorded_before_a_failure_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of our own at the fourth iteration, noticed in the fifth, leaves the first three on disk."""
+    """An error of our own at the fourth iteration leaves the first three on disk."""
     model = make_model("gru")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with (
-        pytest.warns(UserWarning, match="stopped recording at iteration 4"),
+        pytest.warns(UserWarning, match="stopped recording at iteration 3"),
         gradscope.watch(model, optimizer, run=tmp_path / "run", schedule=1) as recorder,
     ):
         for iteration in range(5):

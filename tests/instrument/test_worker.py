@@ -40,6 +40,9 @@ def test_what_is_not_worth_the_thread_runs_here_and_in_order() -> None:
     assert first == "first"
     assert thread != threading.get_ident()
     assert second == ("second", threading.get_ident())
+    worker.hand_in(lambda: (time.sleep(0.05), seen.append("third")))
+    worker.wait()
+    assert seen[2:] == ["third"]
 
 
 def test_an_error_ends_the_jobs_and_is_raised_once() -> None:
