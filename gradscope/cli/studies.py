@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gradscope.cli import truth_cases
+from gradscope.cli import truth_cases, what_if_trials
 from gradscope.cli.places import typed_place
 from gradscope.errors import UsageError
 
@@ -38,6 +38,8 @@ def command(out: "Place", as_json: bool) -> None:
         spec, quick = load_study(path), load_study(path, "quick")
         rows.append((name, spec.title, spec.question, _seconds(spec, out), _seconds(quick, out)))
     rows.append((truth_cases.NAME, truth_cases.TITLE, truth_cases.QUESTION, truth_cases.SECONDS, truth_cases.SECONDS))
+    tried = what_if_trials
+    rows.append((tried.NAME, tried.TITLE, tried.QUESTION, tried.SECONDS, tried.QUICK_SECONDS))
     if as_json:
         click.echo(json.dumps([dict(zip(_KEYS, row, strict=True)) for row in rows], indent=2))
         return

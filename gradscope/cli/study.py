@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gradscope.cli import truth_cases
+from gradscope.cli import truth_cases, what_if_trials
 from gradscope.cli.places import typed_place
 from gradscope.errors import GradscopeError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gradscope.runs.places import Place
     from gradscope.study.comparison import Comparison
     from gradscope.study.loading import Mode
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     help="Train every trial again, or take those that are finished from disk (the default).",
 )
 @click.option("--dry-run", is_flag=True, help="Print the grid of trials and the time it will take, and stop.")
+@click.option("--of", metavar="NAME|FILE.toml", help="With what-if: the study whose models are tried.")
+@click.option("--remedy", "remedies", multiple=True, help="With what-if: one to try, such as clip-norm(1).")
 @click.option("--json", "as_json", is_flag=True, help="Print the settings and their verdicts as JSON on stdout.")
 def command(
     name: str,
@@ -59,31 +63,36 @@ def command(
     only: tuple[str, ...],
     fresh: bool,
     dry_run: bool,
+    of: str | None,
+    remedies: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Train a grid of recurrent models, compare their gradients, write one report.
 
     NAME is a built-in study (see `gradscope studies`), FILE.toml one of your own; `truth` compares gradscope's numbers
-    with closed forms and published values. Trials that are finished on disk are not trained again.
+    with closed forms and published values, `what-if` tries remedies on the models of a study. Trials that are finished
+    on disk are not trained again.
     """
     _check(quick, full, workers)
+    grid_alone = {"--full": full, "--workers": workers is not None, "--scheduler": scheduler is not None}
+    chosen = {"--set": settings, "--only": only, "--dry-run": dry_run}
+    what_if_alone = {"--of": of is not None, "--remedy": remedies}
     if name == truth_cases.NAME:
-        given = {
-            "--full": full,
-            "--workers": workers is not None,
-            "--scheduler": scheduler is not None,
-            "--set": settings,
-            "--only": only,
-            "--dry-run": dry_run,
-        }
-        _refuse(name, [option for option, is_given in given.items() if is_given])
+        _refuse(name, grid_alone | chosen | what_if_alone)
         truth_cases.run_truth(out, as_json=as_json)
         return
+    mode: Mode = "quick" if quick else "full" if full else "default"
+    if name == what_if_trials.NAME:
+        _refuse(name, grid_alone)
+        what_if_trials.run_what_if(
+            of, remedies, out, mode=mode, settings=settings, only=only, dry_run=dry_run, as_json=as_json
+        )
+        return
+    _refuse(name, what_if_alone)
     from gradscope.study.catalogue import find_study
     from gradscope.study.loading import load_study
 
-    mode: Mode = "quick" if quick else "full" if full else "default"
-    spec = load_study(find_study(name, (truth_cases.NAME,)), mode, settings)
+    spec = load_study(find_study(name, (truth_cases.NAME, what_if_trials.NAME)), mode, settings)
     from gradscope.study.runner import Setup
 
     setup = Setup(out, workers, scheduler, fresh, mode, shlex.join(["gradscope", *sys.argv[1:]]), only)
@@ -106,14 +115,15 @@ def _check(quick: bool, full: bool, workers: int | None) -> None:
         raise UsageError(f"--workers expects 0 (train in this process) or more, got {workers}")
 
 
-def _refuse(name: str, options: list[str]) -> None:
-    """Refuse options that mean something for a grid of trainings alone.
+def _refuse(name: str, options: "Mapping[str, object]") -> None:
+    """Refuse options that mean nothing for this study.
 
     Raises:
-        UsageError: which.
+        UsageError: which were given.
     """
-    if options:
-        raise UsageError(f"the study {name} has no grid of trainings: leave out {', '.join(options)}")
+    given = [option for option, value in options.items() if value]
+    if given:
+        raise UsageError(f"the study {name} does not know {', '.join(given)}: leave that out")
 
 
 def _run(spec: "StudySpec", setup: "Setup") -> "tuple[Comparison, Place]":

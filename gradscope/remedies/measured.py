@@ -1,7 +1,7 @@
 """How far back the gradient reached at the end of a training, layer by layer. No torch here."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gradscope.analysis import loss_times, run_decay, run_weight_horizon, verdict
 from gradscope.runs import Run
@@ -32,18 +32,27 @@ class Measured:
     mixed: bool
 
 
-def measure(run: Run, lag: int | None) -> list[Measured]:
+def measure(run: Run, lag: int | None, reach: int | None = None) -> list[Measured]:
     """Measure every layer over the last quarter of what was recorded.
 
     Args:
         run: of the training.
         lag: how far back the task looks.
+        reach: how many times back the gradient was let; None for all. Its decay over so few lags would not compare with
+            one over all of them: there is a horizon then, and no rate.
 
     Returns:
         One a layer, in the model's order.
     """
     layers = [layer for layer in run.layers if (run.timesteps["layer"] == layer).any()]
-    return [_layer(run, layer, lag) for layer in layers]
+    found = [_layer(run, layer, lag) for layer in layers]
+    return found if reach is None else [_cut_off(one, lag, reach) for one in found]
+
+
+def _cut_off(measured: Measured, lag: int | None, reach: int) -> Measured:
+    share = 0.0 if lag is not None and lag >= reach else measured.share_at_lag
+    horizon = float(reach) if math.isnan(measured.horizon) else min(measured.horizon, reach)
+    return replace(measured, rate=math.nan, half_life=math.nan, horizon=horizon, share_at_lag=share)
 
 
 def _layer(run: Run, layer: str, lag: int | None) -> Measured:

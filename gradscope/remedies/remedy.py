@@ -19,9 +19,11 @@ class Remedy:
 
     Attributes:
         needs_optimizer: it acts in the steps of a torch optimiser; where there are none it is reported as not tried.
+        reach: how many times back it lets the gradient at most; None where it cuts nothing off.
     """
 
     needs_optimizer = False
+    reach: int | None = None
 
     def __init__(self, name: str, meaning: str, reference: str = "") -> None:
         self.name = name

@@ -103,7 +103,7 @@ def train_once(plan: Plan, remedy: Remedy, seed: int) -> Training:
             raise UsageError("train_function yielded no loss: it ended before its first `yield loss`.")
         if remedy.needs_optimizer and not acting.acted:
             raise Impossible("the training updates the model without a torch.optim.Optimizer, in whose step it acts")
-        measured = measure(open_run(Path(folder) / "run"), plan.lag)
+        measured = measure(open_run(Path(folder) / "run"), plan.lag, remedy.reach)
     return Training(losses, seen.digests, measured, time.perf_counter() - began)
 
 

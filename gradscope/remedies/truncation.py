@@ -24,7 +24,7 @@ class Truncation(Remedy):
             f"the gradient is cut off after {times} times",
             "Williams & Peng 1990; Jaeger 2002",
         )
-        self._times = times
+        self._times = self.reach = times
 
     def prepare(self, model: nn.Module, lag: int | None) -> None:  # noqa: ARG002
         """Put each module behind one that cuts its input into pieces.

@@ -26,7 +26,7 @@ from gradscope.tasks import Task
 from gradscope.tasks.shown import as_json
 from gradscope.tasks.task import Answer
 
-_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop,
@@ -62,7 +62,7 @@ def train_trial(trial: Trial, folder: Place) -> Outcome:
     import_modules(trial.modules)
     task = _task(trial)
     network = build_network(trial, task)
-    optimizer = _OPTIMIZERS[trial.optimizer](network.parameters(), lr=trial.learning_rate)  # type: ignore[call-arg]
+    optimizer = OPTIMIZERS[trial.optimizer](network.parameters(), lr=trial.learning_rate)  # type: ignore[call-arg]
     metadata = {
         "trial": trial.settings,
         "lag": task.lag,

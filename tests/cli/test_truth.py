@@ -86,6 +86,7 @@ def test_a_wrong_number_is_a_failure_and_the_page_says_which(tmp_path, monkeypat
     ("words", "options"),
     [
         (["--full"], "--full"),
+        (["--of", "vanishing"], "--of"),
         (["--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "--workers, --scheduler"),
         (["--set", "training.iterations=3", "--only", "seed=0", "--dry-run"], "--set, --only, --dry-run"),
     ],
@@ -95,11 +96,11 @@ def test_what_a_grid_would_need_is_refused(tmp_path, words, options):
     result = _truth(tmp_path / "out", *words)
 
     assert result.exit_code == 2
-    assert result.stderr == f"Error: the study truth has no grid of trainings: leave out {options}\n"
+    assert result.stderr == f"Error: the study truth does not know {options}: leave that out\n"
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("out", "why"), [("/proc/gradscope", "No such file"), ("a-file", "expected a folder")])
+@pytest.mark.parametrize(("out", "why"), [("/proc/gradscope", "No such file"), ("a-file", "File exists")])
 def test_a_folder_that_cannot_be_written_is_said_first(tmp_path, monkeypatch, out, why):
     """Before any case runs."""
     monkeypatch.chdir(tmp_path)

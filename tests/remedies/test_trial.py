@@ -11,6 +11,7 @@ from torch import nn
 from gradscope.errors import UsageError
 from gradscope.remedies.remedy import Impossible, Remedy
 from gradscope.remedies.trial import try_remedies
+from gradscope.remedies.wording import effect_on_gradient, summary
 from tests.remedies.models import Loop, Reader
 
 SEEDS = [3, 8]
@@ -253,6 +254,26 @@ def test_a_loss_at_every_time_has_a_horizon_and_no_half_life():
     assert trials.table["half_life"].isna().all()
     assert trials.table["horizon"].between(1, 9).all()
     assert trials.trainings["mixed"].all()
+
+
+def test_what_is_cut_off_has_a_horizon_and_no_half_life():
+    """A gradient that would have reached all 12 times reaches 4; decays over 4 and over 12 lags do not compare."""
+
+    def keeping():
+        model = Reader(nonlinearity="relu")
+        with torch.no_grad():
+            nn.init.eye_(model.rnn.weight_hh_l0)
+        return model
+
+    trials = tried(Loop(length=12, rate=1e-6), keeping, "truncate(4)", lag=6)
+
+    row = trials.table.iloc[1]
+    assert math.isnan(row["half_life"])
+    assert (trials.table.loc[0, "horizon"], row["horizon"]) == (12, 4)
+    assert row["share_at_lag"] == 0
+    assert row["horizon_change_high"] < 0
+    assert effect_on_gradient(row) == "reaches less far"
+    assert "further back under" not in " ".join(summary(trials.table))
 
 
 def test_a_training_may_end_by_itself():
