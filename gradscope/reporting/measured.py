@@ -78,21 +78,19 @@ def written(shown: pd.DataFrame, settings: pd.DataFrame) -> tuple[Written, ...]:
 
 
 def told(shown: pd.DataFrame, settings: pd.DataFrame) -> Statement | None:
-    """Say what the measures of a task found, at the last stop, of each setting's first seed.
+    """Say what the measures of a task found beyond its lede, at the last stop, of each setting's first seed.
 
     Args:
         shown: of `Comparison.shown`, one task.
         settings: of `Comparison.settings`, one task.
 
     Returns:
-        None where no measure says anything.
+        None where no measure says more.
     """
-    if shown.empty:
+    lines = _lines(shown, settings)
+    if len(lines) <= _LEADING:
         return None
-    rows = _first_seed(shown[shown["told"] != ""])
-    last = rows[rows["iterations"] == rows.groupby(_SETTING)["iterations"].transform("max")]
-    lines = tuple(f"{name_of(row, settings)}: {row['told']}" for _, row in last.head(_MOST_LINES).iterrows())
-    return Statement("aside", "Measured", "of the first seed, at the end:", lines) if lines else None
+    return Statement("aside", "Measured", "of the first seed, at the end:", lines[:_MOST_LINES])
 
 
 def lede(shown: pd.DataFrame, settings: pd.DataFrame) -> str:
@@ -105,8 +103,16 @@ def lede(shown: pd.DataFrame, settings: pd.DataFrame) -> str:
     Returns:
         Empty where no measure says anything.
     """
-    found = told(shown, settings)
-    return f"{'; '.join(found.lines[:_LEADING])}. " if found else ""
+    lines = _lines(shown, settings)
+    return f"{'; '.join(lines[:_LEADING])}. " if lines else ""
+
+
+def _lines(shown: pd.DataFrame, settings: pd.DataFrame) -> tuple[str, ...]:
+    if shown.empty:
+        return ()
+    rows = _first_seed(shown[shown["told"] != ""])
+    last = rows[rows["iterations"] == rows.groupby(_SETTING)["iterations"].transform("max")]
+    return tuple(f"{name_of(row, settings)}: {row['told']}" for _, row in last.iterrows())
 
 
 def _first_seed(rows: pd.DataFrame) -> pd.DataFrame:

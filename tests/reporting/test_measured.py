@@ -75,12 +75,14 @@ def test_a_picture_sets_zeros_apart_and_leaves_out_what_is_missing():
 
 
 def test_the_last_stop_is_told():
-    """One line a network; the lede holds the first two."""
+    """One line a network; the lede holds the first two, and where there are no more that is all."""
     rows = _shown((0, _lines(told="before")), (200, _lines(told="after"))) + _shown((200, _lines()), cell="gru")
+    more = rows + _shown((200, _lines(told="it stays")), cell="janet")
 
-    statement = told(pd.DataFrame(rows), SETTINGS)
+    statement = told(pd.DataFrame(more), SETTINGS)
 
-    assert statement.lines == ("lstm default: after", "gru default: it halves")
+    assert statement.lines == ("lstm default: after", "gru default: it halves", "janet default: it stays")
+    assert told(pd.DataFrame(rows), SETTINGS) is None
     assert lede(pd.DataFrame(rows), SETTINGS) == "lstm default: after; gru default: it halves. "
     assert told(pd.DataFrame(rows).head(0), SETTINGS) is None
 
