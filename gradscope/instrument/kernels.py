@@ -169,8 +169,14 @@ class Interception(TorchFunctionMode):
             output, *final = func(*args, **kwargs)
             return output, *final
         self.running = True
+        random_numbers = torch.get_rng_state() if arguments.layers > 1 and arguments.dropout else None
         try:
             output, final = self._call(arguments)
+        except Exception:  # noqa: BLE001 - if the user's call is wrong, it says so when it is made as it was meant
+            if random_numbers is not None:
+                torch.set_rng_state(random_numbers)
+            output, *final = func(*args, **kwargs)
+            self._unknown()
         finally:
             self.running = False
         return output, *final

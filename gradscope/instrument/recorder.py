@@ -295,6 +295,7 @@ class Recorder:
             return
         # The optimiser's hooks stay, and do nothing, until `close`: PyTorch may be going through them at this moment.
         self._stopped = True
+        self._step = OutermostStep()  # It may hold the frame of a step.
         self._finalizer.detach()
         self._hooks.forget()
         say(

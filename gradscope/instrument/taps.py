@@ -78,7 +78,7 @@ class Taps:
         for name in sorted(silent - tapped):
             reason = "none of the tapped tensors requires grad, so that no gradient comes back to them"
             listener.skipped(name, Unrecordable(reason))
-        if self._advice is not None and not tapped and not silent:
+        if self._advice is not None:
             say(f"Nothing is recorded. {self._advice}")
         self._advice = None
 
@@ -101,6 +101,7 @@ class Taps:
         listener = self._listener
         if listener is None or not torch.is_grad_enabled():
             return tensor
+        self._advice = None
         with listener.guard:
             if tensor.requires_grad:
                 self._note(name, tensor, time, listener)
