@@ -75,9 +75,9 @@ def gate_use(gates: pd.DataFrame) -> tuple[GateUse, ...]:
 def time_constant(gates: pd.DataFrame, gate: str) -> TimeConstant | None:
     """Return how long a gate keeps the state.
 
-    A run holds the mean of the gate over units and sequences at each time, which says how long a typical unit keeps at
-    most, and nothing of the single unit: a few that stay open, counted in `open_share`, can keep for longer.
-    Where the table has a column `log_mean` (mean of the logarithm over units and sequences), it is used.
+    A run holds the mean logarithm of the gate over units and sequences at each time (`log_mean`), which says how long a
+    typical unit keeps, and nothing of the single unit: a few that stay open, counted in `open_share`, can keep for
+    longer. A run of an earlier version holds the mean of the gate alone, which bounds it.
 
     Args:
         gates: Rows of one layer of a run's `gates`.

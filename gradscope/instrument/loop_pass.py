@@ -52,7 +52,7 @@ class LoopPass:
             saturation=self.saturation,
             cell_norm=_norm(self.cell),
             cell_gradient_norm=_norm(self.cell_gradient),
-            gates={name: openness(gate, None) for name, gate in self.gates.items()},
+            gates={name: openness(name, gate, None) for name, gate in self.gates.items()},
         )
 
     def _trajectory(self, iteration: int, call: int, scale: Tensor | None) -> Trajectory:

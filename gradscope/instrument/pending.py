@@ -155,7 +155,7 @@ def _state_gradient(summary: Summary, exists: np.ndarray | None) -> np.ndarray:
 
 def _gates(record: PassRecord) -> Iterator[dict[str, Values]]:
     for gate, shares in record.summary.gates.items():
-        mean, low, high = _host(shares).astype(np.float64)
+        mean, low, high, log_mean = _host(shares).astype(np.float64)
         time = len(mean)
         yield {
             **_keys(record, time),
@@ -164,6 +164,7 @@ def _gates(record: PassRecord) -> Iterator[dict[str, Values]]:
             "mean": mean,
             "low": low,
             "high": high,
+            "log_mean": log_mean,
         }
 
 

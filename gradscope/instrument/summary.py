@@ -11,6 +11,9 @@ from torch import Tensor
 CLOSED, OPEN = 0.1, 0.9
 """A gate counts as closed below the one and as open above the other (Karpathy, Johnson & Fei-Fei 2015)."""
 
+KEEPING = frozenset({"forget", "update"})
+"""Gates that multiply the old state: the mean of their logarithm says over how many times it is kept."""
+
 
 @dataclass(frozen=True, eq=False)
 class Summary:
@@ -24,7 +27,7 @@ class Summary:
         saturation: share of flat units, where it is known.
         cell_norm: |c_t|, for an LSTM.
         cell_gradient_norm: |dL/dc_t|, for an LSTM.
-        gates: name to (mean, share closed, share open).
+        gates: name to (mean, share closed, share open, mean logarithm), the last NaN for those that keep no state.
         exists: which (time, sequence) there are; None where all are. Where one is not, its norms mean nothing.
     """
 
@@ -35,7 +38,7 @@ class Summary:
     saturation: Float[Tensor, " time"] | None = None
     cell_norm: Float[Tensor, "time batch"] | None = None
     cell_gradient_norm: Float[Tensor, "time batch"] | None = None
-    gates: Mapping[str, Float[Tensor, "3 time"]] = field(default_factory=dict)
+    gates: Mapping[str, Float[Tensor, "4 time"]] = field(default_factory=dict)
     exists: Bool[Tensor, "time batch"] | None = None
 
     @property
@@ -77,13 +80,16 @@ def over_batch(
 
 
 def openness(
-    gate: Float[Tensor, "time batch units"], exists: Bool[Tensor, "time batch"] | None
-) -> Float[Tensor, "3 time"]:
-    """Return the mean of a gate, the share of it that is closed and the share that is open, at each time."""
+    name: str, gate: Float[Tensor, "time batch units"], exists: Bool[Tensor, "time batch"] | None
+) -> Float[Tensor, "4 time"]:
+    """Return the mean of a gate, the shares of it that are closed and open, and its mean logarithm, at each time."""
     compared = torch.empty_like(gate)
     share: list[Callable[[], Tensor]] = [
         lambda: gate,
         lambda: torch.lt(gate, CLOSED, out=compared),
         lambda: torch.gt(gate, OPEN, out=compared),
     ]
-    return torch.stack([over_batch(values().mean(2), exists) for values in share])
+    if name in KEEPING:
+        share.append(lambda: torch.log(gate, out=compared))
+    rows = [over_batch(values().mean(2), exists) for values in share]
+    return torch.stack(rows if name in KEEPING else [*rows, torch.full_like(rows[0], torch.nan)])

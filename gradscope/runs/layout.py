@@ -48,7 +48,7 @@ TABLES: dict[str, dict[str, str]] = {
         "update_norm": "double",
         "spectral_radius": "double",
     },
-    "gates": {**_MOMENT, "gate": "string", "mean": "double", "low": "double", "high": "double"},
+    "gates": {**_MOMENT, "gate": "string", "mean": "double", "low": "double", "high": "double", "log_mean": "double"},
     "states": {**_KEYS, "sequence": "int64", "time": "int64"},
     "nonfinite": {
         "iteration": "int64",

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import gradscope
+from gradscope.analysis import time_constant
 from tests.instrument.conftest import Forecaster
 from tests.instrument.training import make_model, norm_clipping, train, value_clipping
 from tests.strategies import make_layer
@@ -49,6 +50,24 @@ def test_tables_agree_with_the_trajectory(tmp_path: Path) -> None:
     np.testing.assert_allclose(forget["mean"], trajectory.gates["forget"].mean((1, 2)), rtol=1e-6)
     np.testing.assert_allclose(forget["low"], (trajectory.gates["forget"] < 0.1).double().mean((1, 2)))
     np.testing.assert_allclose(forget["high"], (trajectory.gates["forget"] > 0.9).double().mean((1, 2)))
+    np.testing.assert_allclose(forget["log_mean"], trajectory.gates["forget"].double().log().mean((1, 2)), rtol=1e-6)
+    assert run.gates.loc[run.gates["gate"] != "forget", "log_mean"].isna().all()
+
+
+@pytest.mark.parametrize(("kind", "gate"), [("lstm", "forget"), ("gru", "update")])
+def test_a_run_tells_how_long_a_typical_unit_keeps(tmp_path: Path, kind: str, gate: str) -> None:
+    """Biases spread from -4 to 4 and no other weight: -1 / mean(log sigmoid(b)), from the geometric mean."""
+    model = make_model(kind)
+    bias = torch.linspace(-4, 4, 8)
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.zero_()
+        model.encoder.bias_ih_l0[8:16] = bias
+    train(model, iterations=1, run=tmp_path / "run", schedule=1)
+
+    found = time_constant(gradscope.open_run(tmp_path / "run").gates, gate)
+    assert found.closeness == "geometric"
+    assert found.times == pytest.approx(-1 / float(torch.sigmoid(bias.double()).log().mean()), rel=1e-5)
 
 
 def test_norm_clipping_keeps_the_direction(tmp_path: Path) -> None:
