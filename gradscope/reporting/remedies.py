@@ -70,6 +70,7 @@ def remedy_page(subjects: Sequence[Subject], facts: Mapping[str, object], path: 
         title="What if",
         question="Which remedy lets the gradient reach further back, which lowers the loss, and by how much?",
         sections=_SECTIONS,
+        finding=_finding(subjects),
         answers=[(subject.name, _answer(subject.trials)) for subject in subjects],
         tables=[remedy_table(subject.name, subject.trials) for subject in subjects],
         changes=[_change_plate(subject, inliner) for subject in subjects],
@@ -90,6 +91,15 @@ def _answer(trials: "Trials") -> list[str]:
         said += f", the weights' gradient comes from the last {number(unchanged['horizon'], 2)} times"
     remarks = [] if trials.table["same_batches"].all() else [_other_batches(trials.table)]
     return [f"{said}.", *summary(trials.table), *remarks]
+
+
+def _finding(subjects: Sequence[Subject]) -> str:
+    """Return the page in a sentence or two."""
+    return " ".join(
+        f"{subject.name}: {sentence}" if subject.name else sentence
+        for subject in subjects
+        for sentence in summary(subject.trials.table)[:2]
+    )
 
 
 def _other_batches(table: "pd.DataFrame") -> str:

@@ -48,6 +48,7 @@ def test_a_page_is_written_and_the_answer_said(tmp_path):
     page = (tmp_path / "truth.html").read_text(encoding="utf-8")
     assert [f'id="{name}"' in page for name in ("t2", "t3", "t16", "made")] == [True] * 4
     assert page.count('<svg class="plot"') == 3
+    assert '<meta name="description" content="All 14 numbers in 3 cases agree' in page
 
 
 def test_json_holds_every_number(tmp_path):

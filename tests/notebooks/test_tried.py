@@ -47,6 +47,7 @@ def test_its_page_needs_nothing_else(result, tmp_path):
     assert page.startswith("<!doctype html>")
     assert re.findall(r'(?:src|href)="(?!#|data:)', page) == []
     assert page.count('<svg class="plot"') == 3
+    assert '<meta name="description" content="No' in page or 'content="The loss came out lower' in page
     assert "forget-bias sets the bias of a gate" in page
     assert "Saxe, McClelland" in page
 
