@@ -1,13 +1,14 @@
 """What the engine of a study costs beside the training: `make bench`, or `python -m benchmarks.engine WHAT`.
 
 overhead  a study of many tiny trials: what each costs that is no training, and the memory of the client as it goes
-shares    of a built-in study's --full form, a tenth of one trial of each task and cell: trials an hour, and what of a
-          trial is training, recording and writing. In processor time, so that it may be measured on a busy machine
+shares    of a built-in study's --full form, a few iterations of one trial of each task and cell: trials an hour, and
+          what of a trial is what. In processor time, so that it may be measured on a busy machine
 scaling   equal trials on one worker and on two: trials a second, and how busy the workers are; on a machine at rest
 """
 
 import argparse
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +32,9 @@ from gradscope.study.spec import StudySpec
 from gradscope.study.trial import Trial
 from gradscope.study.workers import run_here, run_on_cluster
 
-PART = 10
-"""Of a trial's iterations, one in so many is trained for `shares`."""
+FEW = 40
+"""Iterations of a trial that are trained for `shares`, watched and not."""
+SECONDS_BETWEEN_FLUSHES = 2.0
 
 
 def main() -> None:
@@ -79,32 +81,36 @@ def overhead(count: int, workers: int) -> None:
 
 
 def shares(study: str) -> None:
-    """Train a part of one trial of each task and cell, and scale it up to the grid."""
+    """Measure a few iterations of one trial of each task and cell, and scale them up to the grid."""
     trials = expand_grid(load_study(find_study(study), "full"))
     of_kind: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
         of_kind.setdefault((trial.task, trial.cell), []).append(trial)
-    whole = dict.fromkeys(("training", "recording", "writing"), 0.0)
+    _seconds(replace(trials[0], iterations=2))  # what is imported but once
+    whole: dict[str, float] = {}
     for kind, alike in of_kind.items():
-        part = replace(alike[0], iterations=max(1, alike[0].iterations // PART))
-        one = {name: seconds * alike[0].iterations / part.iterations for name, seconds in _shares_of(part).items()}
-        print(f"  {' '.join(kind):24}{len(alike):4} trials of {sum(one.values()):6.1f} s", _percent(one), flush=True)
-        whole = {name: whole[name] + len(alike) * one[name] for name in whole}
+        one = _shares_of(alike[0])
+        print(f"  {' '.join(kind):24}{len(alike):4} trials of {sum(one.values()):6.1f} s:", _percent(one), flush=True)
+        whole = {name: whole.get(name, 0.0) + len(alike) * seconds for name, seconds in one.items()}
     total = sum(whole.values())
-    print(f"  {len(trials)} trials: {total / 3600:.2f} h of one processor,", _percent(whole))
-    for workers in (1, 2):
-        print(f"  {workers} workers: {3600 * workers * len(trials) / total:.0f} trials an hour")
+    print(f"  {len(trials)} trials, {total / 3600:.2f} h of one processor:", _percent(whole))
+    print(
+        "  trials an hour:", *(f"{3600 * count * len(trials) / total:.0f} on {count} processors," for count in (1, 2))
+    )
 
 
 def _shares_of(trial: Trial) -> dict[str, float]:
     """Return the seconds of processor time that each part of a trial takes."""
-    attempt = _seconds(replace(trial, iterations=2))  # what is imported and built but once
-    writing = [0.0]
-    with _timed(RunWriter, "write", writing), _timed(RunWriter, "close", writing):
-        watched = _seconds(trial) - attempt
-    hardly_watched = _seconds(replace(trial, every=trial.iterations)) - attempt
-    recording = max(0.0, watched - hardly_watched - writing[0])
-    return {"training": watched - recording - writing[0], "recording": recording, "writing": writing[0]}
+    calls: list[float] = []
+    begun = _seconds(replace(trial, iterations=1, every=1))
+    bare = (_seconds(replace(trial, iterations=FEW + 1, every=FEW + 1)) - begun) / FEW
+    with _timed(RunWriter, "write", calls):
+        watched = (_seconds(replace(trial, iterations=FEW + 1, every=1)) - begun) / FEW
+    write = statistics.mean(calls)
+    training, recorded = trial.iterations * bare, trial.iterations / trial.every
+    recording = recorded * max(0.0, watched - bare - write * (len(calls) - 1) / FEW)
+    flushes = 1 + min(recorded, (training + recording) / SECONDS_BETWEEN_FLUSHES)
+    return {"training": training, "recording": recording, "writing": flushes * write, "beginning and end": begun}
 
 
 def _seconds(trial: Trial) -> float:
@@ -116,8 +122,8 @@ def _seconds(trial: Trial) -> float:
 
 
 @contextmanager
-def _timed(owner: type, name: str, total: list[float]) -> Iterator[None]:
-    """Add up the processor time of a method's calls."""
+def _timed(owner: type, name: str, calls: list[float]) -> Iterator[None]:
+    """Collect the processor time of a method's calls."""
     method = getattr(owner, name)
 
     def measured(*given: object, **named: object) -> object:
@@ -125,7 +131,7 @@ def _timed(owner: type, name: str, total: list[float]) -> Iterator[None]:
         try:
             return method(*given, **named)
         finally:
-            total[0] += time.thread_time() - began
+            calls.append(time.thread_time() - began)
 
     with mock.patch.object(owner, name, measured):
         yield
