@@ -63,19 +63,22 @@ def overhead(count: int, workers: int) -> None:
         began = time.perf_counter()
         jobs = [(trial, Path(folder) / trial.id) for trial in expand_grid(spec)]
         expanded = time.perf_counter()
-        first, training = 0.0, 0.0
+        first, own, training = 0.0, 0.0, 0.0
         for number, outcome in enumerate(run_on_cluster(jobs, workers) if workers else run_here(jobs)):
-            first = first or time.perf_counter()
+            if number == 0:
+                first, own = time.perf_counter(), time.process_time()
             training += outcome.seconds
             if number % max(1, count // 10) == 0:
                 sizes.append(process.memory_info().rss / 2**20)
-        ended = time.perf_counter()
+        ended, owned = time.perf_counter(), time.process_time()
         compare(spec, [place for _, place in jobs], {})
-        compared = time.perf_counter()
+        compared, finished = time.perf_counter(), time.process_time()
     engine = ((ended - first) * max(1, workers) - training) / count
     print(f"  {count} trials, {workers} workers: grid {expanded - began:.2f} s, start {first - expanded:.1f} s")
     print(f"  a trial: training {1e3 * training / count:.1f} ms, engine {1e3 * engine:.1f} ms,", end=" ")
     print(f"comparing {1e3 * (compared - ended) / count:.1f} ms")
+    client, comparing = owned - own, finished - owned
+    print(f"  of which processor time of the client: {1e3 * client / count:.1f} ms, {1e3 * comparing / count:.1f} ms")
     print("  memory of the client while they train, MB:", *(f"{size:.0f}" for size in sizes))
     print(f"  and after comparing: {process.memory_info().rss / 2**20:.0f}")
 
