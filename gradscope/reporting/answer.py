@@ -95,7 +95,7 @@ def _vanishing(rows: pd.DataFrame) -> Statement:
     dead = rows[rows["all_zero_lag"].notna()]
     if len(dead):
         names = listed([f"{_name(row)} from lag {row['all_zero_lag']:.0f} on" for _, row in dead.iterrows()])
-        text += f"It is exactly 0 (underflow) for {names}. "
+        text += f"It is exactly 0 (underflow, or the gradient is cut there) for {names}. "
     text += "Half-lives in times, with the span of the seeds' 95 % intervals:"
     return Statement("vanishing", "Vanishes", text, _by_cell(rows))
 

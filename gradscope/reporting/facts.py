@@ -10,6 +10,7 @@ _NAMES = {
     "reused": "Taken from disk",
     "failed": "Failed",
     "seconds": "Wall time",
+    "training": "Training, all trials",
     "dtype": "Precision",
 }
 

@@ -16,7 +16,7 @@ from gradscope.reporting.finding import finding
 from gradscope.reporting.glossary import GLOSSARY
 from gradscope.reporting.learning import clipped, costs, course, name, scored, shown
 from gradscope.reporting.measured import lede, measured_plates, told, written
-from gradscope.reporting.numbers import counted
+from gradscope.reporting.numbers import counted, seconds
 from gradscope.reporting.page import check_target, render, write_page
 from gradscope.reporting.side_by_side import side_by_side
 from gradscope.reporting.svg import SvgInliner
@@ -98,7 +98,7 @@ def _document(comparison: "Comparison") -> str:
         clipping=clipping_table(comparison.clipping, settings),
         failures=failure_table(comparison.trials),
         glossary=GLOSSARY,
-        facts=facts(comparison.provenance),
+        facts=facts({**comparison.provenance, "training": seconds(float(comparison.trials["seconds"].sum()))}),
     )
 
 

@@ -57,7 +57,7 @@ def test_vanishing_is_told_with_half_life_interval_and_share() -> None:
 def test_underflow_is_told() -> None:
     """A gradient that is exactly 0 is said to be so, from its lag on."""
     said = _said(_answer({"all_zero_lag": 18.0, "share_at_lag": 0.0}), "Vanishes")
-    assert "It is exactly 0 (underflow) for lstm i0 from lag 18 on." in said
+    assert "It is exactly 0 (underflow, or the gradient is cut there) for lstm i0 from lag 18 on." in said
     assert "Nothing of the gradient is left at lag 99." in said
 
 

@@ -81,7 +81,10 @@ def _lines(
         else:
             axes.set_ylim(*limits)
         for line, values in one["lines"].items():
-            _draw(axes, x, _numbers(values), colours[line], known=_is_known(line))
+            y = _numbers(values)
+            # A zero has no place on a logarithmic axis: the line ends before it.
+            y[(y <= 0) & bool(one["log_y"])] = np.nan
+            _draw(axes, x, y, colours[line], known=_is_known(line))
         axes.set_xlim(x.min(), x.max())
         linear_ticks(axes, y=not one["log_y"])
         axes.set_xlabel(one["x_name"])
