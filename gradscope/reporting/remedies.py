@@ -72,7 +72,7 @@ def remedy_page(subjects: Sequence[Subject], facts: Mapping[str, object], path: 
         sections=_SECTIONS,
         finding=_finding(subjects),
         answers=[(subject.name, _answer(subject.trials)) for subject in subjects],
-        tables=[remedy_table(subject.name, subject.trials) for subject in subjects],
+        tables=[(subject.name, remedy_table(subject.name, subject.trials)) for subject in subjects],
         changes=[_change_plate(subject, inliner) for subject in subjects],
         losses=[plate for subject in subjects if (plate := _loss_plate(subject, inliner)) is not None],
         not_tried=_not_tried_table(subjects),
