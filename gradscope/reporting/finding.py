@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gradscope.reporting.answer import answers
+from gradscope.reporting.claims import claims
 from gradscope.reporting.learning import course, scored
 from gradscope.reporting.measured import lede
 from gradscope.reporting.numbers import listed
@@ -18,7 +19,7 @@ _MOST_SPANS = 6
 
 
 def finding(comparison: "Comparison") -> str:
-    """Say what a study found: the first of several kinds of finding that it has.
+    """Say what a study found: the first of several kinds of finding that it has, and what became of published claims.
 
     Args:
         comparison: its tables.
@@ -26,10 +27,11 @@ def finding(comparison: "Comparison") -> str:
     Returns:
         A sentence; empty if there is nothing to say.
     """
-    for say in (_spans, _claims, _measured, _shown, _scored, _judged):
+    for say in (_spans, _measured, _shown, _claims, _scored, _judged):
         sentence = say(comparison).strip()
         if sentence:
-            return sentence if sentence.endswith(".") else f"{sentence}."
+            published = "" if say is _claims else f" {claims(comparison.expectations)[0]}"
+            return (sentence if sentence.endswith(".") else f"{sentence}.") + published.rstrip()
     return ""
 
 
@@ -41,9 +43,9 @@ def _claims(comparison: "Comparison") -> str:
     parts = []
     for outcome in ("reproduced", "contradicted", "not told apart"):
         rows = table[table["outcome"] == outcome]
-        claims = [_claim(row) for _, row in rows.drop_duplicates(["claim", "task"]).iterrows()]
-        if claims:
-            parts.append(f"{outcome[:1].upper()}{outcome[1:]}: {'; '.join(claims)}")
+        named = [_claim(row) for _, row in rows.drop_duplicates(["claim", "task"]).iterrows()]
+        if named:
+            parts.append(f"{outcome[:1].upper()}{outcome[1:]}: {'; '.join(named)}")
     return ". ".join(parts)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from gradscope.cells.cell_table import CELL_TABLE
-from gradscope.reporting.numbers import MISSING, number
+from gradscope.reporting.numbers import number
 from gradscope.reporting.tables import Cell, Table, number_cell
 
 _KEYS = ["cell", "initialisation", "clipping"]
@@ -35,9 +35,10 @@ def side_by_side(settings: pd.DataFrame) -> Table | None:
     heads += [("Memory span", "longest lag up to which every task was solved with every seed")] if spans else []
     heads += [("Accuracy", "on data held out, at the end of training; mean over seeds and tasks")] if scored else []
     heads += [("Loss / baseline", "at the end of training, mean over seeds and tasks")]
-    rows = tuple(
-        ("", tuple(_row(group, spans=spans, scored=scored))) for _, group in settings.groupby(_KEYS, sort=False)
-    )
+    groups = [group for _, group in settings.groupby(_KEYS, sort=False)]
+    # Where some were tried at several lags, those are what can be compared.
+    groups = [group for group in groups if not spans or memory_span(group) >= 0]
+    rows = tuple(("", tuple(_row(group, spans=spans, scored=scored))) for group in groups)
     return Table(tuple(heads), rows, "Cells side by side, over all tasks")
 
 
@@ -94,7 +95,7 @@ def _row(group: pd.DataFrame, *, spans: bool, scored: bool) -> list[Cell]:
     ]
     if spans:
         span = memory_span(group)
-        cells.append(number_cell("none" if span == 0 else f"{span:.0f}" if span > 0 else MISSING, span))
+        cells.append(number_cell(f"{span:.0f}" if span else "none", span))
     if scored:
         score = float(group["score"].mean())
         cells.append(number_cell(f"{100 * score:.1f}\u202f%", score))
