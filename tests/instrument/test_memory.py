@@ -1,0 +1,44 @@
+"""Nothing piles up while a training is watched."""
+
+import gc
+from pathlib import Path
+
+import pytest
+import torch
+
+import gradscope
+from gradscope.cells import step_functions
+from gradscope.instrument import sink
+from tests.instrument.watched_trainings import MODELS, OwnCell, Training, own_step
+
+
+@pytest.fixture(autouse=True)
+def _own_cell_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For these tests alone."""
+    monkeypatch.setattr(step_functions, "_STEP_FUNCTIONS", dict(step_functions._STEP_FUNCTIONS))
+    gradscope.register_cell(OwnCell, own_step)
+
+
+def _alive() -> tuple[int, int]:
+    """Objects that Python's collector knows, and elements of all tensors among them."""
+    gc.collect()
+    objects = gc.get_objects()
+    return len(objects), sum(one.numel() for one in objects if issubclass(type(one), torch.Tensor))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_as_much_is_alive_later_as_early(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one object an iteration is left, nor a number of any tensor, once rows are written."""
+    monkeypatch.setattr(sink, "_FLUSH_SECONDS", 0.0)
+    training, more = Training(kind), 30
+    with training.watch(run=tmp_path / "run") as recorder:
+        for _ in range(5):
+            training.iteration(recorder)
+        recorder.wait()
+        objects, elements = _alive()
+        for _ in range(more):
+            training.iteration(recorder)
+        recorder.wait()
+        objects_later, elements_later = _alive()
+    assert objects_later - objects < more
+    assert elements_later == elements
