@@ -23,7 +23,10 @@ def side_by_side(settings: pd.DataFrame) -> Table | None:
     """
     if len(set(settings["cell"])) < 2 or "parameters" not in settings:
         return None
-    spans = len(graded(settings)) > 0
+    groups = [group for _, group in settings.groupby(_KEYS, sort=False)]
+    # Where some were tried at several lags, those are what can be compared.
+    with_span = [group for group in groups if memory_span(group) >= 0]
+    spans = bool(with_span)
     scored = bool(settings["score"].notna().any())
     heads = [
         ("Cell", ""),
@@ -35,10 +38,7 @@ def side_by_side(settings: pd.DataFrame) -> Table | None:
     heads += [("Memory span", "longest lag up to which every task was solved with every seed")] if spans else []
     heads += [("Accuracy", "on data held out, at the end of training; mean over seeds and tasks")] if scored else []
     heads += [("Loss / baseline", "at the end of training, mean over seeds and tasks")]
-    groups = [group for _, group in settings.groupby(_KEYS, sort=False)]
-    # Where some were tried at several lags, those are what can be compared.
-    groups = [group for group in groups if not spans or memory_span(group) >= 0]
-    rows = tuple(("", tuple(_row(group, spans=spans, scored=scored))) for group in groups)
+    rows = tuple(("", tuple(_row(group, spans=spans, scored=scored))) for group in with_span or groups)
     return Table(tuple(heads), rows, "Cells side by side, over all tasks")
 
 
@@ -63,7 +63,7 @@ def memory_span(settings: pd.DataFrame) -> float:
 
 
 def graded(settings: pd.DataFrame) -> pd.DataFrame:
-    """Return the settings whose kind of task was tried at several lags, so that a span can be read off them.
+    """Return the settings whose cell and start were tried on one kind of task at several lags, so that there is a span.
 
     Args:
         settings: `Comparison.settings`.
@@ -76,7 +76,7 @@ def graded(settings: pd.DataFrame) -> pd.DataFrame:
     known = settings[settings["solved_below"].notna() & settings["lag"].notna()]
     if known.empty:
         return known
-    lags = known.groupby("kind")["lag"].transform(lambda each: len(set(each)))
+    lags = known.groupby(["kind", *_KEYS])["lag"].transform(lambda each: len(set(each)))
     return known[lags > 1]
 
 
