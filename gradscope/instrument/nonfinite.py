@@ -112,7 +112,8 @@ def seems_finite(record: "PassRecord") -> bool:
     if summary.exists is not None:  # What is no time of a sequence may hold anything.
         return next(rows_of_pass(record), None) is None
     kept = (summary.hidden_norm, summary.total_norm, summary.cell_norm, summary.cell_gradient_norm)
-    return all(is_finite(norms) for norms in (*kept, *summary.gates.values()) if norms is not None)
+    opened = [shares[0] for shares in summary.gates.values()]  # The last row is NaN where it means nothing.
+    return all(is_finite(norms) for norms in (*kept, *opened) if norms is not None)
 
 
 def rows_of_pass(record: "PassRecord") -> Iterator[NonfiniteRow]:

@@ -307,6 +307,7 @@ class Recorder:
         with Guard(lambda _: None):
             self._collector.add_iterations(self._untold)
             self._collector.flush()
+        self._worker.end()
 
     def _close(self, *, complete: bool) -> None:
         for handle in self._step_handles:
@@ -317,6 +318,7 @@ class Recorder:
         if not self._stopped:
             self._write_the_end(complete=complete)
             self._finalizer.detach()
+            self._worker.end()
         self._stopped = True
         # Who keeps a closed recorder keeps what it recorded, and not the model.
         self._hooks.forget()

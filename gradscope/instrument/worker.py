@@ -100,6 +100,12 @@ class Worker:
             self._newest.result()
             self._newest = None
 
+    def end(self) -> None:
+        """Let the thread go; what is handed in later runs at once."""
+        self.join()
+        if self._executor is not None and self._thread != threading.get_ident():
+            self._executor.shutdown(wait=self.is_of_this_process)
+
     def _raise(self) -> None:
         error, self._error = self._error, None
         try:

@@ -45,6 +45,17 @@ def test_what_is_not_worth_the_thread_runs_here_and_in_order() -> None:
     assert seen[2:] == ["third"]
 
 
+def test_after_its_end_no_thread_is_left() -> None:
+    """The thread goes with the jobs done; a later job still runs."""
+    worker, seen = Worker(torch.device("cpu")), []
+    worker.hand_in(lambda: seen.append(threading.current_thread()))
+    worker.end()
+    assert not seen[0].is_alive()
+    worker.hand_in(lambda: seen.append(threading.current_thread()))
+    worker.wait()
+    assert seen[1] is threading.current_thread()
+
+
 def test_an_error_ends_the_jobs_and_is_raised_once() -> None:
     """What comes after a failed job does not run; the error is raised by the next wait, and only by that."""
     worker, seen = Worker(torch.device("cpu")), []
