@@ -43,6 +43,7 @@ _SECTIONS = (
     ("words", "Words"),
     ("made", "How it was made"),
 )
+_MOST_LOSS_PANELS = 14
 _ROLES = {"cell": "panel", "initialisation": "series"}
 _SETTING = ("task", "cell", "initialisation", "clipping")
 _HEAT_NOTE = (
@@ -211,16 +212,27 @@ def _heatmaps(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Plate"
 def _loss_plates(comparison: "Comparison", clipping: str, inliner: SvgInliner) -> Iterator["Plate"]:
     baselines = by_task(comparison.settings, "baseline")
     meanings = by_task(comparison.settings, "baseline_meaning")
-    for task, rows in _tasks(comparison.losses[comparison.losses["clipping"] == clipping]):
+    for task, every in _tasks(comparison.losses):
+        rows = _by_clipping(every) if len(every) else every
+        if len(set(rows["panel"])) > _MOST_LOSS_PANELS:
+            rows = rows[rows["clipping"] == clipping]
         meaning = str(meanings.get(task) or "")
         yield loss_plate(
-            rows.rename(columns=_ROLES),
+            rows.rename(columns={"initialisation": "series"}),
             task,
             _initialisations(comparison),
             _float(baselines.get(task)),
             meaning,
             inliner,
         )
+
+
+def _by_clipping(losses: "pd.DataFrame") -> "pd.DataFrame":
+    """Return losses with their panel: a cell; where several clippings were tried, a cell and clipping."""
+    panels = losses["cell"].astype(str)
+    if len(set(losses["clipping"])) > 1:
+        panels = panels + ", " + losses["clipping"].astype(str)
+    return losses.assign(panel=panels)
 
 
 def _float(value: object) -> float:
