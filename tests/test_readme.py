@@ -60,7 +60,7 @@ def test_columns_are_those_of_a_run(demo):
 
     for table, keys, columns in rows:
         assert sorted([*keys.split(", "), *re.findall(r"`(\w+)`", columns)]) == sorted(getattr(run, table).columns)
-    assert {table for table, _, _ in rows} == {"iterations", "timesteps", "parameters", "gates"}
+    assert {table for table, _, _ in rows} == {"iterations", "timesteps", "parameters", "gates", "nonfinite"}
 
 
 @pytest.mark.slow
