@@ -27,7 +27,7 @@ def finding(comparison: "Comparison") -> str:
     Returns:
         A sentence; empty if there is nothing to say.
     """
-    for say in (_spans, _measured, _shown, _claims, _scored, _judged):
+    for say in (_spans, _shown, _claims, _scored, _judged):
         sentence = say(comparison).strip()
         if sentence:
             published = "" if say is _claims else f" {claims(comparison.expectations)[0]}"
@@ -40,18 +40,18 @@ def _claims(comparison: "Comparison") -> str:
     table = comparison.expectations
     if table.empty:
         return ""
-    parts = []
+    parts, several = [], len(set(comparison.settings["task"])) > 1
     for outcome in ("reproduced", "contradicted", "not told apart"):
         rows = table[table["outcome"] == outcome]
-        named = [_claim(row) for _, row in rows.drop_duplicates(["claim", "task"]).iterrows()]
+        named = [_claim(row, several=several) for _, row in rows.drop_duplicates(["claim", "task"]).iterrows()]
         if named:
             parts.append(f"{outcome[:1].upper()}{outcome[1:]}: {'; '.join(named)}")
     return ". ".join(parts)
 
 
-def _claim(row: pd.Series) -> str:
+def _claim(row: pd.Series, *, several: bool) -> str:
     claim = str(row["claim"])
-    place = f" ({row['task']})" if row["task"] else ""
+    place = f" ({row['task']})" if row["task"] and several else ""
     return f"\N{LEFT DOUBLE QUOTATION MARK}{claim}\N{RIGHT DOUBLE QUOTATION MARK}{place}"
 
 
@@ -73,31 +73,27 @@ def _settings(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield str(cell) if single else f"{cell} {start}", own
 
 
-def _by_task(comparison: "Comparison", say: Callable[[pd.DataFrame, pd.DataFrame], str], table: pd.DataFrame) -> str:
-    """Return what one table says of each task, the task's name before it where there are several."""
+def _by_task(comparison: "Comparison", say: Callable[[str], str]) -> str:
+    """Return what is said of each task, the task's name before it where there are several."""
     tasks = [str(task) for task in comparison.settings["task"].unique()]
-    told = {
-        task: words
-        for task in tasks
-        if len(table) and (words := say(_of(table, task), _of(comparison.settings, task)).strip().rstrip("."))
-    }
-    return "; ".join(words if len(told) == 1 else f"{task}: {words}" for task, words in told.items())
-
-
-def _measured(comparison: "Comparison") -> str:
-    return _by_task(comparison, lede, comparison.shown)
+    told = {task: words for task in tasks if (words := say(task).strip().rstrip("."))}
+    return "; ".join(words if len(tasks) == 1 else f"{task}: {words}" for task, words in told.items())
 
 
 def _shown(comparison: "Comparison") -> str:
-    return _by_task(comparison, lambda exhibits, _: course(exhibits), comparison.exhibits)
+    def say(task: str) -> str:
+        settings = _of(comparison.settings, task)
+        return lede(_of(comparison.shown, task), settings) or course(_of(comparison.exhibits, task))
+
+    return _by_task(comparison, say)
 
 
 def _scored(comparison: "Comparison") -> str:
-    def say(scores: pd.DataFrame, settings: pd.DataFrame) -> str:
-        found = scored(settings, scores)
+    def say(task: str) -> str:
+        found = scored(_of(comparison.settings, task), _of(comparison.scores, task))
         return f"{found.head}: {'; '.join(found.lines)}" if found else ""
 
-    return _by_task(comparison, say, comparison.scores)
+    return _by_task(comparison, say)
 
 
 def _judged(comparison: "Comparison") -> str:
@@ -105,4 +101,4 @@ def _judged(comparison: "Comparison") -> str:
 
 
 def _of(table: pd.DataFrame, task: str) -> pd.DataFrame:
-    return table[table["task"] == task]
+    return table[table["task"] == task] if len(table) else table
