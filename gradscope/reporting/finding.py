@@ -67,10 +67,10 @@ def _spans(comparison: "Comparison") -> str:
 
 
 def _settings(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield each cell and start by as short a name as tells them apart."""
-    single = len(set(rows["initialisation"])) == 1
-    for (cell, start), own in rows.groupby(["cell", "initialisation"], sort=False):
-        yield str(cell) if single else f"{cell} {start}", own
+    """Yield each cell, start and clipping by as short a name as tells them apart."""
+    varied = [column for column in ("initialisation", "clipping") if len(set(rows[column])) > 1]
+    for _, own in rows.groupby(["cell", "initialisation", "clipping"], sort=False):
+        yield " ".join(str(own[column].iloc[0]) for column in ("cell", *varied)), own
 
 
 def _by_task(comparison: "Comparison", say: Callable[[str], str]) -> str:
