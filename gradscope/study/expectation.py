@@ -16,8 +16,18 @@ COLUMNS = ("claim", "source", "task", "outcome", "detail")
 
 # Student's t at 97.5 %, by degrees of freedom; beyond the last one the normal value, corrected.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-_MEASURES = {"loss": ("loss_final", -1), "share": ("share_at_lag", 1), "half-life": ("half_life", 1)}
-_NAMES = {"loss": "loss", "share": "share of the gradient at the task's lag", "half-life": "half-life"}
+_MEASURES = {
+    "loss": ("loss_final", -1),
+    "share": ("share_at_lag", 1),
+    "share-at-start": ("start_share_at_lag", 1),
+    "half-life": ("half_life", 1),
+}
+_NAMES = {
+    "loss": "loss",
+    "share": "share of the gradient at the task's lag",
+    "share-at-start": "share of the gradient at the task's lag as training begins",
+    "half-life": "half-life",
+}
 
 
 def held_against(expectations: Sequence[Expectation], trials: pd.DataFrame) -> pd.DataFrame:
@@ -113,7 +123,7 @@ def _judged(logs: np.ndarray) -> Outcome:
 
 def _told(one: Expectation, left: pd.Series, right: pd.Series, logs: np.ndarray) -> str:
     """Return the numbers in a sentence."""
-    means = [_number(math.exp(min(float(side.mean()), 700.0))) for side in (left, right)]
+    means = [_mean(side) for side in (left, right)]
     holds = int((logs > 0).sum())
     words = f"{_NAMES[one.measure]} {means[0]} against {means[1]}; as claimed with {holds} of {len(logs)} seeds"
     if len(logs) < 2:
@@ -122,6 +132,13 @@ def _told(one: Expectation, left: pd.Series, right: pd.Series, logs: np.ndarray)
         return f"{words}, some without bound"
     low, middle, high = (_number(math.exp(min(end, 700.0))) for end in sorted((*_interval(logs), float(logs.mean()))))
     return f"{words}; ratio in its favour {middle} (95 % interval {low} to {high})"
+
+
+def _mean(logs: pd.Series) -> str:
+    """Return the geometric mean over seeds, in words where it is none."""
+    if np.isposinf(logs).any():
+        return "infinity"
+    return _number(math.exp(float(logs.mean())))
 
 
 def _interval(logs: np.ndarray) -> tuple[float, float]:

@@ -103,7 +103,7 @@ class Expectation(_Part):
     source: Words
     better: Group = {}
     worse: Group = {}
-    measure: Literal["loss", "share", "half-life"] = "loss"
+    measure: Literal["loss", "share", "share-at-start", "half-life"] = "loss"
     solves: Group = {}
     fails: Group = {}
 

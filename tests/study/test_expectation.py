@@ -124,3 +124,46 @@ def test_a_claim_says_one_thing(groups):
     """A pair to compare, or what is solved, or what fails."""
     with pytest.raises(ValidationError, match="expected better and worse, or solves, or fails"):
         _claim(**groups)
+
+
+def test_a_claim_about_a_start_is_held_against_the_start():
+    """What training made of it since does not count."""
+    rows = [
+        {
+            "task": "adding",
+            "cell": "rnn_tanh",
+            "initialisation": start,
+            "seed": seed,
+            "status": "finished",
+            "share_at_lag": 0.1,
+            "start_share_at_lag": share * (1 + 0.1 * seed),
+        }
+        for start, share in (("orthogonal", 0.5), ("default", 0.01))
+        for seed in (0, 1, 2)
+    ]
+    claim = Expectation(
+        claim="it helps",
+        source="somebody",
+        measure="share-at-start",
+        better={"initialisation": "orthogonal"},
+        worse={"initialisation": "default"},
+    )
+
+    (found,) = held_against([claim], pd.DataFrame(rows)).to_dict("records")
+
+    assert found["outcome"] == "reproduced"
+    assert "as training begins 0.55 against 0.011" in found["detail"]
+
+
+def test_a_loss_without_bound_is_called_infinite():
+    """A trial that diverged in one of its seeds has no mean loss."""
+    rows = [
+        {"task": "adding", "clipping": how, "seed": seed, "status": "diverged", "loss_final": loss}
+        for how, losses in (("norm(1.0)", (0.1, 0.2)), ("none", (math.inf, 0.4)))
+        for seed, loss in enumerate(losses)
+    ]
+    claim = Expectation(claim="c", source="s", better={"clipping": "norm(1.0)"}, worse={"clipping": "none"})
+
+    (found,) = held_against([claim], pd.DataFrame(rows)).to_dict("records")
+
+    assert found["detail"] == "loss 0.14 against infinity; as claimed with 2 of 2 seeds, some without bound"
