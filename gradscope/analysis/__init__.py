@@ -17,7 +17,7 @@ from gradscope.analysis.effective_rank import EffectiveRank, run_effective_rank
 from gradscope.analysis.gates import KEEPING_GATES, GateUse, TimeConstant, gate_use, time_constant
 from gradscope.analysis.judging import Verdict, verdict
 from gradscope.analysis.noise_scale import gradient_noise_scale, run_noise_scale
-from gradscope.analysis.nonfinite import NonfiniteOnset, nonfinite_onset
+from gradscope.analysis.nonfinite import NonfiniteOnset, nonfinite_onsets, norms_onset
 from gradscope.analysis.pooling import loss_times, phase_iterations, pooled_norms, run_decay
 from gradscope.analysis.state_growth import StateGrowth, state_growth
 from gradscope.analysis.unit_clipping import UnitClipping, replay_agc
@@ -52,7 +52,8 @@ __all__ = [
     "horizon_bound",
     "logged_norms",
     "loss_times",
-    "nonfinite_onset",
+    "nonfinite_onsets",
+    "norms_onset",
     "number",
     "percent",
     "phase_iterations",

@@ -43,16 +43,18 @@ def story(run: Run, examination: Examination) -> tuple[Event, ...]:
 
     Returns:
         The start, every finding where it began, the loss's jump and turn, the end; then what has no beginning. Events
-        of one iteration stand with the worst finding first, the loss after what may have moved it. Empty for a run
-        without iterations.
+        of one iteration stand with the worst finding first, the loss after what may have moved it; values that are not
+        finite in the order in which they came up. Empty for a run without iterations.
     """
     if run.iterations.empty:
         return tuple(Event(None, finding.message, finding) for finding in examination.findings)
     losses = _Losses.of(run)
     began = [Event(finding.iteration, finding.message, finding) for finding in examination.findings]
     timed = [event for event in (*began, *losses.events()) if event.iteration is not None]
-    timed.sort(key=lambda event: (event.iteration, _rank(event)))
+    timed.sort(key=lambda event: (event.iteration, _rank(event), _order(event)))
     first, last = int(run.iterations["iteration"].min()), int(run.iterations["iteration"].max())
+    # A training may have died within an iteration that has no row.
+    last = max([last, *(event.iteration for event in timed if event.iteration is not None)])
     words = "Training ends here" if run.complete else "This is as far as it is written"
     return (
         Event(first, f"Training begins{losses.at_first()}."),
@@ -64,6 +66,10 @@ def story(run: Run, examination: Examination) -> tuple[Event, ...]:
 
 def _rank(event: Event) -> int:
     return 1 if event.finding is None else -SEVERITIES.index(event.finding.severity)
+
+
+def _order(event: Event) -> float:
+    return 0.0 if event.finding is None else float(event.finding.evidence.get("order", 0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gradscope.analysis.nonfinite import NonfiniteOnset, nonfinite_onsets
 from gradscope.reporting.numbers import half_life, half_life_interval, listed, number, share
 from gradscope.reporting.tables import Cell, Table, growth_half_life, number_cell, underflow_cell, verdict_cell
 from gradscope.runs import Run
@@ -142,11 +143,25 @@ def _zeros(decay: "Decay") -> tuple[float, float]:
 
 
 def nonfinite_table(run: Run) -> Table:
-    """Return where gradients were NaN or infinite: per layer the first place and the count.
+    """Return where values were NaN or infinite, the first to come up first.
 
     Args:
-        run: the run.
+        run: the run; of one that was written before there was a table of this, per layer the first place and the count.
     """
+    onsets = nonfinite_onsets(run.nonfinite)
+    if not onsets:
+        return _nonfinite_counts(run)
+    heads = (("What", ""), ("Layer", ""), ("First iteration", ""), ("Time", "there"), ("On the way", ""))
+    rows = tuple(("", _onset_row(onset)) for onset in onsets)
+    return Table(heads, rows, "What was not finite, in the order in which it came up")
+
+
+def _onset_row(onset: NonfiniteOnset) -> tuple[Cell, ...]:
+    iteration = number_cell(str(onset.iteration), onset.iteration)
+    return Cell(onset.tensor), Cell(onset.layer or ""), iteration, Cell(onset.moment), Cell(onset.way)
+
+
+def _nonfinite_counts(run: Run) -> Table:
     heads = (("Layer", ""), ("First iteration", ""), ("Times", "in that iteration"), ("Values in all", ""))
     bad = run.timesteps[run.timesteps["nonfinite"] > 0]
     rows = []

@@ -143,7 +143,7 @@ def _cosines(rows: pd.DataFrame) -> tuple[float, float]:
 
 
 def nonfinite_section(runs: Mapping[str, Run]) -> Iterator[Section]:
-    """Give the section about gradients that were not finite.
+    """Give the section about values that were not finite.
 
     Args:
         runs: name -> run.
@@ -151,7 +151,7 @@ def nonfinite_section(runs: Mapping[str, Run]) -> Iterator[Section]:
     Yields:
         One section, none without recordings.
     """
-    if not any(len(run.timesteps) for run in runs.values()):
+    if not any(len(run.timesteps) or len(run.nonfinite) for run in runs.values()):
         return
     tables = [table for run in runs.values() if (table := nonfinite_table(run)).rows]
     text = "" if tables else "No hidden state and no gradient was NaN or infinite in what was recorded."
