@@ -61,6 +61,8 @@ def _spans(comparison: "Comparison") -> str:
     if rows.empty:
         return ""
     spans = {name: memory_span(own) for name, own in _settings(rows)}
+    if not any(spans.values()):
+        return ""
     words = [f"{name} up to lag {span:.0f}" if span else f"{name} at none" for name, span in spans.items()]
     lags = sorted({int(lag) for lag in rows["lag"]})
     return f"Of lags {listed([str(lag) for lag in lags])}, solved with every seed: {listed(words[:_MOST_SPANS])}"
