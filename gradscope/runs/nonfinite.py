@@ -1,10 +1,10 @@
 """Which NaN or infinity came first: forwards along the model and along time, then the loss, then backwards."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 _FORWARDS = ("gate", "cell", "hidden")
@@ -31,8 +31,8 @@ def in_order_of_appearance(rows: pd.DataFrame, layers: Sequence[str]) -> pd.Data
 def _key(row: Any, depth: dict[str, int]) -> tuple[float, ...]:  # noqa: ANN401 - a row as a named tuple
     phase = next((n for n, quantities in enumerate(_PHASES) if row.quantity in quantities), len(_PHASES))
     layer = row.layer if isinstance(row.layer, str) else ""
-    place = np.nan_to_num([row.call, depth.get(layer, len(depth)), row.time])
-    along_time = -1 if _REVERSE.fullmatch(layer) else 1
-    call, at, time = place * [1, 1, along_time] * (-1 if row.quantity in _BACKWARDS else 1)
+    way = -1 if row.quantity in _BACKWARDS else 1
+    along_time = -way if _REVERSE.fullmatch(layer) else way
+    call, time = (0.0 if math.isnan(place) else place for place in (row.call, row.time))
     within = _PHASES[phase].index(row.quantity) if phase < len(_PHASES) else 0
-    return float(row.iteration), float(phase), float(call), float(at), float(time), float(within)
+    return row.iteration, phase, way * call, way * depth.get(layer, len(depth)), along_time * time, within
