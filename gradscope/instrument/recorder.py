@@ -1,10 +1,8 @@
 """The recorder: ties hooks, schedule and run folder together, and never lets any of them stop the training."""
 
-import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,12 +14,13 @@ from torch.utils.hooks import RemovableHandle
 
 from gradscope.errors import UsageError
 from gradscope.instrument.attachment import Attachment
-from gradscope.instrument.collector import Collector, EndedIteration
+from gradscope.instrument.collector import Collector
 from gradscope.instrument.cost import Cost
 from gradscope.instrument.guard import Guard, say
 from gradscope.instrument.inert import InertWhenCopied
-from gradscope.instrument.nonfinite import NonfiniteAlarm, NonfiniteRow
-from gradscope.instrument.parameters import ParameterChanges, ParameterWatch
+from gradscope.instrument.ledger import Ledger
+from gradscope.instrument.nonfinite import NonfiniteAlarm
+from gradscope.instrument.parameters import ParameterWatch
 from gradscope.instrument.probes import Probes
 from gradscope.instrument.scalars import checked_scalar
 from gradscope.instrument.schedules import Schedule
@@ -34,9 +33,6 @@ from gradscope.instrument.trajectory import Trajectory
 from gradscope.instrument.worker import Worker
 from gradscope.probing import ProbeTables
 from gradscope.runs.places import Place
-
-_LONGEST_UNTOLD_SECONDS = 1.0
-_MOST_UNTOLD = 1_000
 
 
 class Recorder:
@@ -63,24 +59,22 @@ class Recorder:
         self._device = next(iter(parameters.values())).device
         self._worker = Worker(self._device)
         self._collector = Collector(sink)
-        self._untold: list[EndedIteration] = []
-        self._told_at = 0.0
+        self._ledger = Ledger(self._worker, self._collector)
         self._optimizers = list(optimizers)
         self._schedule = schedule
         self._run = run
         self._scaler = scaler
         self._cost = Cost()
-        self._alarm = NonfiniteAlarm(self._report_nonfinite)
+        self._alarm = NonfiniteAlarm(self._ledger.add_nonfinite)
         self._guard = Guard(self._give_up)
         self._hooks = Attachment([*sources, taps], parameters, also, self._guard, self._alarm, self._after_backward)
         self._stopped = False
         self._step = OutermostStep()
         self._iteration = 0
-        self._scalars: dict[str, float | Tensor] = {}
         self._step_handles = [handle for optimizer in self._optimizers for handle in self._hook_optimizer(optimizer)]
         self._skips = None if scaler is None else SkippedSteps(scaler, self._after_skipped_step)
         # A recorder that is never closed, but dropped or left to the end of the process, still leaves all it recorded.
-        self._finalizer = weakref.finalize(self, _finish, self._worker, self._collector, self._untold)
+        self._finalizer = weakref.finalize(self, self._ledger.close_dropped)
         self._begin_iteration()
 
     def _hook_optimizer(self, optimizer: Optimizer) -> list[RemovableHandle]:
@@ -98,7 +92,7 @@ class Recorder:
             UsageError: a value is not a single number, or its name is a column that gradscope fills itself.
         """
         checked = {name: checked_scalar(name, value) for name, value in scalars.items()}
-        self._scalars.update(checked)
+        self._ledger.scalars.update(checked)
         if "loss" in checked and not self._stopped:
             with self._guard:
                 self._alarm.logged(checked["loss"])
@@ -179,18 +173,13 @@ class Recorder:
 
     def _begin_iteration(self) -> None:
         # Before the clock starts: a probe is no part of what recording costs.
-        self._scalars.update(self._probes.before(self._iteration))
+        self._ledger.scalars.update(self._probes.before(self._iteration))
         self._started, self._guard.seconds, self._recording = time.perf_counter(), 0.0, False
         with self._guard:
             self._alarm.begin_iteration(self._iteration)
             self._recording = self._schedule.wants(self._iteration)
             if self._recording:
                 self._hooks.attach()
-
-    def _report_nonfinite(self, rows: list[NonfiniteRow], new: bool) -> None:
-        self._worker.hand_in(partial(self._collector.add_nonfinite, rows, at_once=new))
-        if new:  # The training may end by this value: what is known of it is on disk before it goes on.
-            self._worker.wait()
 
     def _after_backward(self, watch: ParameterWatch, reached: list[ForwardCall]) -> None:
         # So that the jobs of one backward pass at most are ever waiting, and their copies in memory.
@@ -207,9 +196,7 @@ class Recorder:
     def _finish(self, call: ForwardCall, scale: Tensor | None) -> None:
         try:
             for work in call.finish():
-                self._worker.hand_in(
-                    partial(self._collector.add_pass, work, self._iteration, scale), beside=call.beside
-                )
+                self._ledger.add_pass(work, self._iteration, scale, beside=call.beside)
         except Unrecordable as reason:
             self._hooks.skipped(call.name, reason)
 
@@ -259,12 +246,10 @@ class Recorder:
             if self._hooks.parameters is not None:
                 changes = self._hooks.parameters.after_update()
             self._hooks.detach()
-        now = time.perf_counter()
         with self._guard:
-            self._note_iteration(changes, now - self._started)
-            late = now - self._told_at > _LONGEST_UNTOLD_SECONDS or len(self._untold) > _MOST_UNTOLD
-            if self._untold and (self._recording or late):
-                self._tell(now)
+            self._ledger.end_iteration(
+                self._iteration, self._started, self._optimizers, changes, recorded=self._recording
+            )
         seconds = time.perf_counter() - self._started
         with self._guard:
             self._cost.add(seconds, self._guard.seconds, recorded=self._recording)
@@ -272,23 +257,6 @@ class Recorder:
         self._iteration += 1
         if not self._stopped:
             self._begin_iteration()
-
-    def _tell(self, now: float) -> None:
-        self._worker.hand_in(partial(self._collector.add_iterations, self._untold[:]))
-        self._untold.clear()
-        self._told_at = now
-        # Not sooner: a thread beside the optimiser, which runs in Python, would only wait for Python's lock with it.
-        self._worker.begin()
-
-    def _note_iteration(self, changes: ParameterChanges | None, seconds: float) -> None:
-        scalars, self._scalars = self._scalars, {}
-        if not (self._recording or scalars):
-            return
-        rate = self._optimizers[0].param_groups[0].get("lr") if self._optimizers else None
-        if rate is not None:
-            scalars.setdefault("learning_rate", checked_scalar("learning_rate", rate))
-        scalars["seconds"] = seconds
-        self._untold.append(EndedIteration(self._iteration, scalars, self._recording, changes))
 
     def _give_up(self, error: Exception) -> None:
         if self._stopped:
@@ -302,12 +270,7 @@ class Recorder:
             f"gradscope stopped recording at iteration {self._iteration}; training goes on. "
             f"{type(error).__name__}: {error}"
         )
-        # What came before may still be written, unless writing is what failed.
-        self._worker.join()
-        with Guard(lambda _: None):
-            self._collector.add_iterations(self._untold)
-            self._collector.flush()
-        self._worker.end()
+        self._ledger.save()
 
     def _close(self, *, complete: bool) -> None:
         for handle in self._step_handles:
@@ -316,7 +279,16 @@ class Recorder:
         if self._skips is not None:
             self._skips.remove()
         if not self._stopped:
-            self._write_the_end(complete=complete)
+            with self._guard:
+                self._hooks.detach()
+                self._ledger.close(
+                    self._iteration,
+                    self._started,
+                    self._optimizers,
+                    {"overhead": self.overhead},
+                    recorded=self._recording,
+                    complete=complete,
+                )
             self._finalizer.detach()
             self._worker.end()
         self._stopped = True
@@ -324,23 +296,3 @@ class Recorder:
         self._hooks.forget()
         self._probes.forget()
         self._optimizers, self._scaler, self._skips = [], None, None
-
-    def _write_the_end(self, *, complete: bool) -> None:
-        with self._guard:
-            self._hooks.detach()
-            now = time.perf_counter()
-            if self._scalars:
-                self._note_iteration(None, now - self._started)
-            self._tell(now)
-            self._worker.hand_in(partial(self._collector.close, {"overhead": self.overhead}, complete=complete))
-            self._worker.wait()
-
-
-def _finish(worker: Worker, collector: Collector, untold: list[EndedIteration]) -> None:
-    """Write what is left; a process that ends by an error leaves an incomplete run."""
-    if not worker.is_of_this_process:
-        return
-    with Guard(lambda error: say(f"gradscope could not write the end of a run. {type(error).__name__}: {error}")):
-        worker.hand_in(partial(collector.add_iterations, untold))
-        worker.hand_in(partial(collector.close, {}, complete=getattr(sys, "last_value", None) is None))
-        worker.wait()
