@@ -151,7 +151,8 @@ def nonfinite_table(run: Run) -> Table:
     onsets = nonfinite_onsets(run.nonfinite)
     if not onsets:
         return _nonfinite_counts(run)
-    heads = (("What", ""), ("Layer", ""), ("First iteration", ""), ("Time", "there"), ("On the way", ""))
+    what, moment = "the first to come up stands first", "the first on the way of the states or of the gradients"
+    heads = (("What", what), ("Layer", ""), ("First iteration", ""), ("Time", moment), ("On the way", ""))
     rows = tuple(("", _onset_row(onset)) for onset in onsets)
     return Table(heads, rows, "What was not finite, in the order in which it came up")
 
