@@ -38,7 +38,7 @@ _MEMORY_SIZE = "T200N32H128"
     help="Times, sequences and hidden units, such as T100N16H64; L3 adds layers, B a second direction. May be "
     "repeated. 'all' are the three usual ones, T100N16H64L3B and T1000N1H64.",
 )
-@click.option("--repetitions", type=click.IntRange(min=1), default=10, show_default=True, help="Timed turns of each.")
+@click.option("--repetitions", type=click.IntRange(min=1), default=8, show_default=True, help="Timed turns of each.")
 @click.option(
     "--exact",
     type=click.Choice(["bitwise", "rounding"]),

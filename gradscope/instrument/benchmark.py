@@ -25,7 +25,7 @@ class Length:
         iterations: length of the training under the default schedule, in turns with a bare one.
     """
 
-    repetitions: int = 10
+    repetitions: int = 8
     iterations: int = 200
 
 

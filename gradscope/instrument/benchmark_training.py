@@ -59,7 +59,7 @@ class Size:
 
 
 SIZES = (Size(100, 16, 64), Size(100, 32, 128), Size(50, 64, 256))
-ITERATIONS_IN_A_TURN = 20
+ITERATIONS_IN_A_TURN = 10
 MORE_SIZES = (Size(100, 16, 64, layers=3, bidirectional=True), Size(1000, 1, 64))
 
 
