@@ -12,10 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from gradscope.instrument.inert import outside_compilation
+
+# Activation checkpointing leaves a forward pass by it as soon as it has computed all that the backward pass needs.
+_STOPS_A_RECOMPUTATION: type[Exception] | tuple[()] = getattr(torch.utils.checkpoint, "_StopRecomputationError", ())
 
 KERNELS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
@@ -172,6 +176,8 @@ class Interception(TorchFunctionMode):
         random_numbers = torch.get_rng_state() if arguments.layers > 1 and arguments.dropout else None
         try:
             output, final = self._call(arguments)
+        except _STOPS_A_RECOMPUTATION:
+            raise
         except Exception:  # noqa: BLE001 - if the user's call is wrong, it says so when it is made as it was meant
             if random_numbers is not None:
                 torch.set_rng_state(random_numbers)

@@ -8,7 +8,7 @@ only enqueue kernels, and on another stream than the user's: there each runs at 
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
@@ -114,17 +114,17 @@ class Worker:
         finally:
             del error  # An error holds the frames that it went through, and with them whatever they refer to.
 
-    def _run_in_thread(self, jobs: Sequence[Job]) -> None:
+    def _run_in_thread(self, jobs: list[Job]) -> None:
         self._thread = threading.get_ident()
         self._run(jobs)
 
-    def _run(self, jobs: Sequence[Job]) -> None:
+    def _run(self, jobs: list[Job]) -> None:
         if self._failed:
             return
         try:
             with torch.no_grad(), self._without_autocast():
-                for job in jobs:
-                    job()
+                while jobs:  # A job that is done is let go at once, with what it holds.
+                    jobs.pop(0)()
         except Exception as error:  # noqa: BLE001 - it is raised where training waits for the jobs
             self._failed, self._error = True, error
 
