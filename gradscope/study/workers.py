@@ -78,12 +78,15 @@ def _result(future: Any, trial: Trial, folder: Place) -> Outcome:  # noqa: ANN40
     Raises:
         RunError: the scheduler went away with the trial.
     """
-    if future.status == "finished":
-        outcome: Outcome = future.result()
-        return outcome
-    if future.status != "error":
+    try:
+        if future.status == "finished":
+            outcome: Outcome = future.result()
+            return outcome
+        error = future.exception() if future.status == "error" else None
+    except OSError:  # It went away between the news that the trial has ended and what came of it.
+        error = None
+    if error is None:
         raise RunError("lost the Dask scheduler. What is finished is kept: the same command goes on from there")
-    error = future.exception()
     killed = type(error).__name__ == "KilledWorker"
     reason = f"it killed {error.allowed_failures + 1} workers, one after the other" if killed else one_line(error)
     return keep_outcome(trial, folder, failure(trial, reason))

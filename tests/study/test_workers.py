@@ -7,6 +7,7 @@ import socket
 
 import psutil
 import pytest
+from distributed.comm import CommClosedError
 
 from gradscope.errors import RunError
 from gradscope.study import workers
@@ -70,3 +71,16 @@ def test_unreachable_scheduler_is_refused(make_trial, tmp_path, monkeypatch, add
 
     with pytest.raises(RunError, match=r"no Dask scheduler answers at .* expected an address such as"):
         list(run_on_cluster([(make_trial(), tmp_path / "run")], workers=0, scheduler=address))
+
+
+def test_a_result_that_cannot_be_fetched_means_a_lost_scheduler():
+    """The scheduler can die between the news that a trial has ended and what came of it."""
+
+    class Finished:
+        status = "finished"
+
+        def result(self):
+            raise CommClosedError("in ConnectionPool.gather: Stream is closed")
+
+    with pytest.raises(RunError, match="lost the Dask scheduler"):
+        workers._result(Finished(), None, None)
