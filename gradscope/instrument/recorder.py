@@ -203,9 +203,8 @@ class Recorder:
     def _scale(self) -> Tensor | None:
         if self._scaler is None or not self._scaler.is_enabled():
             return None
-        return self._scaler.scale(
-            torch.ones((), device=self._device)
-        )  # Without .get_scale(), which waits for the device.
+        # Without get_scale(), which waits for the device.
+        return self._scaler.scale(torch.ones((), device=self._device))
 
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._stopped:
