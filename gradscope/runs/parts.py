@@ -17,6 +17,8 @@ from gradscope.runs.layout import COMMITTED, ORDER, TABLES, Part, parse_part
 from gradscope.runs.manifest import Manifest
 from gradscope.runs.places import Place, each_of, seekable, sizes
 
+_MISSING = "it is missing"
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -32,10 +34,14 @@ def take_snapshot(folder: Place, manifest: Manifest) -> Snapshot:
     Raises:
         RunError: A committed part is gone, truncated or damaged.
     """
-    flushes = _committed_flushes(folder, manifest)
-    # Listed after the commit marks: what a mark names was there before the mark.
+    flushes = _announced_flushes(folder, manifest)
+    # Listed again: files renamed while a folder is being listed may be missed, an earlier one too where a later one is
+    # seen. What the first listing announces was there before the second one began.
     there = _sizes(folder)
     marks = [folder / Part("iterations", manifest.writer, flush).name for flush in range(flushes)]
+    for mark in marks:
+        if mark.name not in there:
+            raise RunError(_damaged(mark, _MISSING))
     parts: dict[str, list[Place]] = {table: [] for table in TABLES} | {"iterations": marks}
     for flush, committed in enumerate(each_of(_committed_by, marks)):
         for table, size in committed.items():
@@ -94,15 +100,9 @@ def _iteration_range(path: Place) -> tuple[float, float]:
     return low, high
 
 
-def _committed_flushes(folder: Place, manifest: Manifest) -> int:
-    found = {part.flush for name in _sizes(folder) if (part := parse_part(name)) and _is_mark(part, manifest)}
-    expected = max(found, default=-1) + 1
-    if manifest.flushes is not None:
-        expected = max(expected, manifest.flushes)
-    missing = sorted(set(range(expected)) - found)
-    if missing:
-        raise RunError(_damaged(folder / Part("iterations", manifest.writer, missing[0]).name, "it is missing"))
-    return expected
+def _announced_flushes(folder: Place, manifest: Manifest) -> int:
+    marks = (part.flush for name in _sizes(folder) if (part := parse_part(name)) and _is_mark(part, manifest))
+    return max(max(marks, default=-1) + 1, manifest.flushes or 0)
 
 
 def _is_mark(part: Part, manifest: Manifest) -> bool:
@@ -172,7 +172,7 @@ def _guarded(path: Place, read: Callable[[], Any]) -> Any:  # noqa: ANN401
 
 
 def _mismatch(found: int | None, expected: int) -> str:
-    return "it is missing" if found is None else f"it has {found} bytes where {expected} were written"
+    return _MISSING if found is None else f"it has {found} bytes where {expected} were written"
 
 
 def _damaged(path: Place, why: str) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradscope.runs import RunWriter, open_run
+from gradscope.runs import RunWriter, open_run, parts
+from gradscope.runs.places import sizes
 from tests.planted import LAYER, flush
 
 WRITING = """
@@ -28,6 +29,11 @@ while True:
     writer.write(tables)
     iteration += 1
 """
+
+
+def _writer_of(folder):
+    """Return the name that the writer of the run put into its parts' names."""
+    return next(folder.glob("iterations-*")).name.split("-")[1]
 
 
 def _agreeing_iterations(folder):
@@ -54,15 +60,43 @@ def test_a_killed_writer_leaves_a_readable_run(tmp_path):
         with subprocess.Popen(
             [sys.executable, "-c", WRITING, str(tmp_path)], cwd=root, stdout=subprocess.PIPE, text=True
         ) as process:
-            assert process.stdout.readline() == "writing\n"
-            time.sleep(chance.uniform(0.02, 0.4))
-            alive = _agreeing_iterations(tmp_path)
-            time.sleep(chance.uniform(0.0, 0.05))
-            process.send_signal(signal.SIGKILL)
+            try:
+                assert process.stdout.readline() == "writing\n"
+                time.sleep(chance.uniform(0.02, 0.4))
+                alive = _agreeing_iterations(tmp_path)
+                time.sleep(chance.uniform(0.0, 0.05))
+            finally:
+                process.send_signal(signal.SIGKILL)
         left = _agreeing_iterations(tmp_path)
         assert len(left) >= len(alive)
         found.append(len(left))
     assert max(found) > 5
+
+
+@pytest.mark.parametrize("table", ["iterations", "timesteps", "parameters"])
+def test_a_listing_may_miss_what_is_renamed_meanwhile(tmp_path, monkeypatch, table):
+    """A folder is not listed at one moment: the part of an earlier flush is missed, that of a later one is seen."""
+    writer = RunWriter(tmp_path, {})
+    for iteration in range(3):
+        tables = flush(iteration, np.ones((3, 2)))
+        tables["parameters"] = {"iteration": [iteration], "parameter": ["a"]}
+        writer.write(tables)
+    listings = []
+
+    def listed(folder):
+        found = sizes(folder)
+        listings.append(found)
+        if len(listings) == 1:
+            del found[f"{table}-{_writer_of(folder)}-000001.parquet"]
+        return found
+
+    monkeypatch.setattr(parts, "sizes", listed)
+    run = open_run(tmp_path)
+
+    assert len(listings) > 1
+    assert [sorted(set(frame["iteration"])) for frame in (run.iterations, run.timesteps, run.parameters)] == [
+        [0, 1, 2]
+    ] * 3
 
 
 @pytest.mark.parametrize("kept", range(4))
