@@ -4,7 +4,6 @@ import numpy as np
 from jaxtyping import Float
 
 from gradscope.analysis.pooling import Phase, phase_iterations
-from gradscope.errors import UsageError
 from gradscope.runs import Run
 
 _MOST_ITERATIONS = 8
@@ -22,13 +21,7 @@ def kept_states(run: Run, layer: str, phase: Phase = "end") -> list[Float[np.nda
         One array an iteration, of the newest call; none if the run kept no states there (`keep="norms"`, or its
         budget was used up).
     """
-    chosen = phase_iterations(run, layer, phase)
+    chosen = sorted({*phase_iterations(run, layer, phase)}.intersection(run.iterations_with_states(layer)))
     if len(chosen) > _MOST_ITERATIONS:
         chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, _MOST_ITERATIONS).round().astype(int)]
-    found = []
-    for iteration in chosen:
-        try:
-            found.append(run.states(layer, iteration))
-        except UsageError:
-            continue
-    return found
+    return [run.states(layer, iteration) for iteration in chosen]

@@ -7,14 +7,14 @@ from torch import Tensor
 
 from gradscope.instrument.newest import NumberedPass
 from gradscope.instrument.nonfinite import NonfiniteRow, seems_finite
-from gradscope.instrument.pending import IterationRecord, PassRecord, Pending
+from gradscope.instrument.pass_rows import PassRecord
+from gradscope.instrument.pending import IterationRecord, Pending
+from gradscope.instrument.state_budget import StateBudget
 from gradscope.runs import RunWriter
 
 FEW_SEQUENCES = 4
-STATE_BYTES = 256 * 2**20
-"""Budget for what is kept unit by unit, over the whole run."""
 _FLUSH_SECONDS = 2.0
-_FLUSH_BYTES = 32 * 2**20
+_FLUSH_BYTES = 8 * 2**20
 _FLUSH_ITERATIONS = 10_000
 _PASSES_IN_ONE_ITERATION = 2_000
 
@@ -23,7 +23,7 @@ class Sink:
     """Collects rows and writes them.
 
     A flush comes after the first recorded iteration, so that even a short-lived process leaves something, then every
-    two seconds or 32 MB of states.
+    two seconds or 8 MB of states.
 
     Args:
         writer: the run folder, or None to keep nothing.
@@ -33,12 +33,11 @@ class Sink:
     def __init__(self, writer: RunWriter | None, sequences: int | None) -> None:
         self._writer = writer
         self._sequences = sequences
-        self._bytes_left = STATE_BYTES
+        self._budget = StateBudget()
         self._pending = Pending()
         self._pending_bytes = 0
         self._passes_of_iteration = 0
         self._recorded = 0
-        self._dropped_from: int | None = None
         self._next_flush = 0.0
         self._alarmed = False
 
@@ -74,28 +73,23 @@ class Sink:
                 "ended: give watch the optimizer whose step() ends it, or call recorder.end_iteration()"
             )
         made, scale = numbered.made, numbered.scale
-        hidden = gradient = None
         if self._affordable(made.hidden, numbered.iteration):
-            chosen = slice(self._sequences)
-            hidden, gradient = made.hidden[:, chosen].clone(), made.total_gradient[:, chosen].clone()
-            if scale is not None:
-                gradient.div_(scale)
+            hidden, gradient = (states[:, : self._sequences] for states in (made.hidden, made.total_gradient))
+            self._pending.states.add(made.layer, numbered.iteration, numbered.call, hidden, gradient, scale)
         summary = made.summary if scale is None else made.summary.unscaled(scale)
-        record = PassRecord(made.layer, numbered.iteration, numbered.call, summary, hidden, gradient)
+        record = PassRecord(made.layer, numbered.iteration, numbered.call, summary)
         self._pending.add_pass(record)
         if not self._alarmed and not seems_finite(record):
             self._alarmed = True
             self.flush(unfinished=True)
 
     def _affordable(self, states: Tensor, iteration: int) -> bool:
-        if self._sequences == 0 or self._dropped_from is not None:
+        if self._sequences == 0:
             return False
         time_, batch, hidden = states.shape
         size = 2 * time_ * min(batch, self._sequences or batch) * hidden * states.element_size()
-        if size > self._bytes_left:
-            self._dropped_from = iteration
+        if not self._budget.allows(size, iteration):
             return False
-        self._bytes_left -= size
         self._pending_bytes += size
         return True
 
@@ -129,6 +123,7 @@ class Sink:
         """
         if self._writer is not None and (unfinished or len(self._pending)):
             self._writer.write(self._pending.tables())
+            self._pending.states.clear()
         self._pending_bytes = 0
         self._next_flush = time.monotonic() + _FLUSH_SECONDS
 
@@ -145,7 +140,5 @@ class Sink:
             self._writer.close({**metadata, "recorded": self._recorded, "dropped": self._dropped()})
 
     def _dropped(self) -> dict[str, str]:
-        if self._dropped_from is None:
-            return {}
-        budget = f"{STATE_BYTES / 2**20:.0f} MB"
-        return {"states": f"not kept from iteration {self._dropped_from} on: the budget of {budget} was used up"}
+        states = self._budget.dropped()
+        return {} if states is None else {"states": states}

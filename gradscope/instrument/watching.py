@@ -64,7 +64,8 @@ def watch(
         schedule: `Every(n)` or the number n, `At(iterations)`, or `Budget(fraction)`; None is `Budget(0.05)`, which
             spaces recordings so that watching adds about 5 % to the training time.
         keep: "norms" of all sequences; "states", also hidden states and total gradients unit by unit of the first 4
-            sequences; "full", of all sequences. States stop at 256 MB a run, and the metadata says so.
+            sequences; "full", of all sequences. Over a long training states are kept of ever fewer recorded iterations,
+            so that 256 MB a run are enough; the metadata says so.
         scaler: of mixed-precision training, so that gradients are reported unscaled and an iteration whose step it
             skips is one all the same.
         metadata: anything that JSON can say, kept with the run.

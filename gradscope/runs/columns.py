@@ -54,7 +54,7 @@ def _list_column(rows: Any) -> Any:  # noqa: ANN401 - an array of arrays has no 
     present = [block for block in blocks if block is not None]
     if any(block.ndim != 2 for block in present):
         raise pa.ArrowInvalid("a list column is made of 1-D arrays, a row each, or 2-D arrays, rows of equal length")
-    flat = np.concatenate([block.ravel() for block in present]) if present else np.empty(0)
+    flat = np.concatenate([block.ravel() for block in present]) if len(present) != 1 else present[0].ravel()
     flat = flat if flat.dtype in (np.float32, np.float64) else flat.astype(np.float64)
     lengths = np.concatenate([[0], *(np.zeros(1) if b is None else np.full(len(b), b.shape[1]) for b in blocks)])
     missing = np.concatenate([np.full(1 if b is None else len(b), b is None) for b in blocks] or [np.empty(0, bool)])

@@ -126,6 +126,10 @@ class Run:
         """
         return self._states.units(layer, iteration, call, quantity)
 
+    def iterations_with_states(self, layer: str) -> list[int]:
+        """Return the iterations whose states were kept: over a long training not all that were recorded."""
+        return self._states.iterations(layer)
+
     def forget(self) -> None:
         """Let go of the tables that were read; they are read again when they are asked for."""
         for name in [name for name, kind in vars(type(self)).items() if isinstance(kind, cached_property)]:

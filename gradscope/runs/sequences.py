@@ -44,6 +44,14 @@ class SequenceTable:
         values = self._matrix(rows["sequence_norms"]).astype(np.float64)
         return values[np.argsort(rows["time"].to_numpy(), kind="stable")]
 
+    def iterations(self, layer: str) -> list[int]:
+        """Return the iterations of which there are rows of a layer, in order."""
+        keys = read_parts(self._parts, self._table, ("iteration", "layer"))
+        if "layer" not in keys.column_names:
+            return []
+        found = pc.unique(keys.filter(pc.equal(keys["layer"], layer))["iteration"])
+        return sorted(found.to_pylist())
+
     def units(
         self, layer: str, iteration: int, call: int | None, quantity: str
     ) -> Float[np.ndarray, "time sequence hidden"]:

@@ -180,17 +180,19 @@ def test_trajectories_outlive_what_comes_later() -> None:
         assert torch.equal(getattr(taken, name), values)
 
 
-def test_states_stop_at_their_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Past the byte budget no more states are kept, norms go on, and the metadata says from where."""
+def test_states_stay_below_their_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are kept of ever fewer iterations, norms go on, and the metadata says from where."""
     per_iteration = 2 * 12 * 4 * 8 * 4
-    monkeypatch.setattr("gradscope.instrument.sink.STATE_BYTES", 3 * per_iteration)
-    train(make_model("gru"), iterations=6, run=tmp_path / "run", schedule=1, keep="full")
+    monkeypatch.setattr("gradscope.instrument.state_budget.STATE_BYTES", 16 * per_iteration)
+    train(make_model("gru"), iterations=12, run=tmp_path / "run", schedule=1, keep="full")
     run = gradscope.open_run(tmp_path / "run")
-    assert run.states("encoder.l0", 2).shape == (12, 4, 8)
+    assert run.iterations_with_states("encoder.l0") == [0, 1, 3, 5, 9]
+    assert run.states("encoder.l0", 1).shape == (12, 4, 8)
     with pytest.raises(gradscope.UsageError):
-        run.states("encoder.l0", 3)
-    assert len(run.timesteps) == 6 * 12
-    assert "from iteration 3 on" in run.metadata["dropped"]["states"]
+        run.states("encoder.l0", 2)
+    assert len(run.timesteps) == 12 * 12
+    words = "from iteration 2 on kept of ever fewer recorded iterations, of every 4th at the end"
+    assert run.metadata["dropped"]["states"].startswith(words)
 
 
 def test_non_finite_values_are_counted(tmp_path: Path) -> None:
