@@ -1,4 +1,4 @@
-"""The hooks of one recorder on a model: put on for an iteration that is recorded, taken off when it ends."""
+"""The hooks of one recorder on a model: put on for iterations that are recorded, off before one that is not."""
 
 import weakref
 from collections import defaultdict
@@ -43,6 +43,7 @@ class Attachment:
     ) -> None:
         self.guard = guard
         self.parameters: ParameterWatch | None = None
+        self._hooked: ParameterWatch | None = None
         self._sources, self._named, self._also = sources, parameters, also
         self._alarm, self._backward_ended = alarm, backward_ended
         self._calls: weakref.WeakSet[ForwardCall] = weakref.WeakSet()
@@ -50,10 +51,28 @@ class Attachment:
         self._skipped: set[str] = set()
 
     def attach(self) -> None:
-        """Put all hooks on."""
-        self.parameters = ParameterWatch(self._named, self._gradient_arrived, self._also)
-        for source in self._sources:
-            source.attach(self)
+        """Put all hooks on, or go on with those of the iteration before."""
+        if self._hooked is not None and self._hooked.begin():
+            for source in self._sources:
+                source.renew(self)
+        else:
+            self.detach()
+            self._hooked = ParameterWatch(self._named, self._gradient_arrived, self._also)
+            for source in self._sources:
+                source.attach(self)
+        self.parameters = self._hooked
+
+    def end_iteration(self) -> None:
+        """Let go of the iteration's calls; hooks stay until `detach`.
+
+        Raises:
+            Exception: what went wrong with one of them, after the others.
+        """
+        self.parameters = None
+        calls = [*self._calls]
+        self._calls.clear()
+        self._waiting.clear()
+        _do_all([call.drop for call in calls])
 
     def detach(self) -> None:
         """Take all hooks off, and let go of the iteration's calls.
@@ -61,19 +80,9 @@ class Attachment:
         Raises:
             Exception: what went wrong with one of them, after the others.
         """
-        watch, self.parameters = self.parameters, None
-        calls = [*self._calls]
-        self._calls.clear()
-        self._waiting.clear()
-        steps = [source.detach for source in self._sources] + [call.drop for call in calls]
-        errors = []
-        for step in steps if watch is None else [watch.remove_hooks, *steps]:
-            try:
-                step()
-            except Exception as error:  # noqa: BLE001 - the others are taken off all the same
-                errors.append(error)
-        if errors:
-            raise errors[0]
+        hooked, self._hooked = self._hooked, None
+        if hooked is not None:
+            _do_all([hooked.remove_hooks, *(source.detach for source in self._sources), self.end_iteration])
 
     def forget(self) -> None:
         """Hold nothing of the model any more."""
@@ -105,6 +114,8 @@ class Attachment:
             say(message)
 
     def _gradient_arrived(self) -> None:
+        if torch._C._current_graph_task_id() in self._waiting:
+            return  # In short: it is called for every parameter.
         with self.guard:
             self._expect_end_of_backward()
 
@@ -129,3 +140,14 @@ class Attachment:
             return  # The iteration ended, or recording stopped, before this backward pass.
         with self.guard:
             self._backward_ended(watch, sorted(waiting, key=lambda call: call.order))
+
+
+def _do_all(steps: Sequence[Callable[[], None]]) -> None:
+    errors = []
+    for step in steps:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - the others are taken all the same
+            errors.append(error)
+    if errors:
+        raise errors[0]

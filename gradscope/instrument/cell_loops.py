@@ -72,6 +72,11 @@ class CellLoopSource:
         self._cell.attach()
         self._handle = self._module.register_forward_hook(InertWhenCopied(self._after_forward), with_kwargs=True)
 
+    def renew(self, listener: Listener) -> None:
+        """Forget the iteration before."""
+        self.detach()
+        self.attach(listener)
+
     def detach(self) -> None:
         """Take it off, and forget the sequences."""
         if self._handle is not None:

@@ -64,6 +64,12 @@ class FusedSource:
         self._after = self._module.register_forward_hook(after, always_call=True, prepend=True)
         self._attached = True
 
+    def renew(self, listener: Listener) -> None:
+        """Go on with the same hooks, unless a forward pass is still open."""
+        if self._open:
+            self.detach()
+            self.attach(listener)
+
     def detach(self) -> None:
         """Take the hooks off."""
         if self._before is not None:

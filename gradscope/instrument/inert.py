@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,8 +33,19 @@ class InertWhenCopied:
 def outside_compilation(function: F) -> F:
     """Return `function` as torch.compile must leave it alone, which would trace what a hook does."""
     # Only where it is in use: importing it costs a second.
-    compiler = sys.modules.get("torch._dynamo")
-    return function if compiler is None else cast("F", compiler.disable(function))
+    return function if "torch._dynamo" not in sys.modules else _disabled(function)
+
+
+def _disabled(function: F) -> F:
+    return cast("F", sys.modules["torch._dynamo"].disable(function))
+
+
+_disabled_once = cache(_disabled)
+
+
+def method_outside_compilation(function: F) -> F:
+    """Return `function` likewise, one that lives as long as its class: what was made of it is used again."""
+    return function if "torch._dynamo" not in sys.modules else cast("F", _disabled_once(function))
 
 
 def _inert() -> Callable[..., None]:

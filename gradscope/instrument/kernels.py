@@ -16,7 +16,7 @@ import torch.utils.checkpoint
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from gradscope.instrument.inert import outside_compilation
+from gradscope.instrument.inert import method_outside_compilation
 
 # Activation checkpointing leaves a forward pass by it as soon as it has computed all that the backward pass needs.
 _STOPS_A_RECOMPUTATION: type[Exception] | tuple[()] = getattr(torch.utils.checkpoint, "_StopRecomputationError", ())
@@ -164,7 +164,7 @@ class Interception(TorchFunctionMode):
         """
         if getattr(func, "__name__", "") not in KERNELS:
             return func(*args, **(kwargs or {}))
-        return outside_compilation(self._intercept)(func, args, kwargs or {})
+        return method_outside_compilation(Interception._intercept)(self, func, args, kwargs or {})
 
     def _intercept(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
         arguments = None if kwargs else read_arguments(func, args)

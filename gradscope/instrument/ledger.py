@@ -40,16 +40,16 @@ class Ledger:
         self._untold: list[EndedIteration] = []
         self._told_at = 0.0
 
-    def add_pass(self, work: Work, iteration: int, scale: Tensor | None, *, beside: bool) -> None:
+    def add_pass(self, work: Work, iteration: int, scale: Tensor | None, *, size: int | None) -> None:
         """Have a pass worked out and taken.
 
         Args:
             work: what is to be worked out.
             iteration: optimiser step.
             scale: of the loss, which its gradients are divided by.
-            beside: whether it is worth the worker's thread.
+            size: how many bytes are held until then; None if it is not worth the worker's thread.
         """
-        self._worker.hand_in(partial(self._collector.add_pass, work, iteration, scale), beside=beside)
+        self._worker.hand_in(partial(self._collector.add_pass, work, iteration, scale), size=size)
 
     def add_nonfinite(self, rows: list[NonfiniteRow], new: bool) -> None:
         """Take values that are not finite, and see that those of a new quantity are on disk before training goes on."""

@@ -102,10 +102,10 @@ class LoopSequence:
     Attributes:
         name: of the cell.
         order: sequences count up, over all sources.
-        beside: False: a loop is written in Python, and so is its record.
+        size: None: a loop is written in Python, and so is its record.
     """
 
-    beside = False
+    size: int | None = None
 
     def __init__(self, cell: LoopCell, listener: Listener, *, is_tuple: bool) -> None:
         self.name, self.order = cell.name, next(ORDER)

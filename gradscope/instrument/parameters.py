@@ -91,30 +91,39 @@ class ParameterWatch:
         arrived: Callable[[], object],
         also: frozenset[str] = frozenset(),
     ) -> None:
-        self._parameters = {name: p for name, p in parameters.items() if p.requires_grad and p.numel()}
-        self._before: dict[str, Tensor] = {}
-        self._given: dict[str, Tensor] = {}
-        self._weights: dict[str, Tensor] = {}
+        self._all = parameters
+        self._parameters = _trained(parameters)
         self._also = also
-        self._micro = MicroBatches() if "micro-batches" in also else None
+        self._micro: MicroBatches | None = None
+        self.begin()
 
         # Weakly: Python's collector does not see through a parameter's hooks, and a recorder that they held would
         # outlive a model that nobody holds any more.
-        reference = weakref.WeakMethod(arrived)
-
-        micro = self._micro
+        notify, watch = weakref.WeakMethod(arrived), weakref.ref(self)
 
         def hook(_: Tensor) -> None:
-            if micro is not None:
-                micro.accumulated = True
-            notify = reference()
-            if notify is not None:
-                notify()
+            arrived, this = notify(), watch()
+            if arrived is not None and this is not None:
+                if this._micro is not None:
+                    this._micro.accumulated = True
+                arrived()
 
         self._handles = [
             parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
             for parameter in self._parameters.values()
         ]
+
+    def begin(self) -> bool:
+        """Forget the iteration before.
+
+        Returns:
+            Whether the parameters that are trained are still those with hooks.
+        """
+        self._before: dict[str, Tensor] = {}
+        self._given: dict[str, Tensor] = {}
+        self._weights: dict[str, Tensor] = {}
+        self._micro = MicroBatches() if "micro-batches" in self._also else None
+        return self._parameters.keys() == _trained(self._all).keys()
 
     def remove_hooks(self) -> None:
         """Take the hooks off the parameters."""
@@ -134,7 +143,7 @@ class ParameterWatch:
     def not_finite(self) -> list[str]:
         """Return whose gradients, as the backward pass left them, are NaN or infinite; only those on the CPU."""
         on_cpu = {name: gradient for name, gradient in self._before.items() if gradient.device.type == "cpu"}
-        if not on_cpu or math.isfinite(sum(torch._foreach_norm(list(on_cpu.values())))):
+        if not on_cpu or math.isfinite(torch.stack(torch._foreach_norm(list(on_cpu.values()))).sum().item()):
             return []
         return [name for name, gradient in on_cpu.items() if not gradient.isfinite().all()]
 
@@ -156,7 +165,8 @@ class ParameterWatch:
 
     def after_update(self) -> ParameterChanges | None:
         """Return what happened to the parameters, or None if none had a gradient."""
-        self._copy_given(name for name in self._weights if name not in self._given)
+        if later := [name for name in self._weights if name not in self._given]:
+            self._copy_given(later)
         # A gradient that came by another way than a backward pass has nothing to be compared with.
         before, given = self._before, self._given
         names = [name for name in given if name in before and before[name].shape == given[name].shape]
@@ -180,6 +190,10 @@ class ParameterWatch:
     def _gradients(self) -> dict[str, Tensor]:
         found = {name: p.grad.detach() for name, p in self._parameters.items() if p.grad is not None}
         return {name: g.coalesce().values() if g.is_sparse else g for name, g in found.items()}
+
+
+def _trained(parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in parameters.items() if p.requires_grad and p.numel()}
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -74,6 +74,10 @@ class Probes:
         """Probe no more, and let the model and the batch go."""
         self._model = self._at = None
 
+    def wants(self, iteration: int) -> bool:
+        """Return whether to probe before this iteration."""
+        return self._at is not None and self._model is not None and self._at.wants(iteration)
+
     def before(self, iteration: int) -> dict[str, float]:
         """Probe if this iteration is one of those chosen.
 

@@ -172,7 +172,10 @@ class Recorder:
     # What hooks call
 
     def _begin_iteration(self) -> None:
-        # Before the clock starts: a probe is no part of what recording costs.
+        # Before the clock starts: a probe is no part of what recording costs. Nor is it recorded.
+        if self._probes.wants(self._iteration):
+            with self._guard:
+                self._hooks.detach()
         self._ledger.scalars.update(self._probes.before(self._iteration))
         self._started, self._guard.seconds, self._recording = time.perf_counter(), 0.0, False
         with self._guard:
@@ -180,10 +183,11 @@ class Recorder:
             self._recording = self._schedule.wants(self._iteration)
             if self._recording:
                 self._hooks.attach()
+            else:
+                self._hooks.detach()
 
     def _after_backward(self, watch: ParameterWatch, reached: list[ForwardCall]) -> None:
-        # So that the jobs of one backward pass at most are ever waiting, and their copies in memory.
-        self._worker.wait()
+        self._worker.make_room()
         scale = self._scale()
         with torch.no_grad():
             for call in reached:
@@ -196,7 +200,7 @@ class Recorder:
     def _finish(self, call: ForwardCall, scale: Tensor | None) -> None:
         try:
             for work in call.finish():
-                self._ledger.add_pass(work, self._iteration, scale, beside=call.beside)
+                self._ledger.add_pass(work, self._iteration, scale, size=call.size)
         except Unrecordable as reason:
             self._hooks.skipped(call.name, reason)
 
@@ -244,7 +248,7 @@ class Recorder:
         with self._guard, torch.no_grad():
             if self._hooks.parameters is not None:
                 changes = self._hooks.parameters.after_update()
-            self._hooks.detach()
+            self._hooks.end_iteration()
         with self._guard:
             self._ledger.end_iteration(
                 self._iteration, self._started, self._optimizers, changes, recorded=self._recording

@@ -52,12 +52,13 @@ class ForwardCall(Protocol):
     Attributes:
         name: of the layer or module, for messages.
         order: from `ORDER`.
-        beside: whether what is left to do is worth a thread beside the training: not where either is mostly Python.
+        size: about how many bytes are held until its passes are worked out; None if that is not worth a thread beside
+            the training, where either is mostly Python.
     """
 
     name: str
     order: int
-    beside: bool
+    size: int | None
 
     def finish(self) -> Iterable[Work]:
         """Take what the backward pass brought; called when that pass has ended, under no_grad.
@@ -103,6 +104,9 @@ class Source(Protocol):
 
     def attach(self, listener: Listener) -> None:
         """Put hooks on, at the beginning of an iteration that is recorded."""
+
+    def renew(self, listener: Listener) -> None:
+        """Be ready for another iteration right after one: hooks may stay, what belongs to the one before goes."""
 
     def detach(self) -> None:
         """Take them off."""

@@ -68,6 +68,11 @@ class Taps:
         """Begin to record."""
         self._listener = listener
 
+    def renew(self, listener: Listener) -> None:
+        """Forget the iteration before."""
+        self.detach()
+        self.attach(listener)
+
     def detach(self) -> None:
         """Stop, and forget."""
         listener, self._listener = self._listener, None

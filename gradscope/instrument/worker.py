@@ -8,13 +8,17 @@ only enqueue kernels, and on another stream than the user's: there each runs at 
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from threadpoolctl import threadpool_limits
 
 _MOST_HELD = 16
+_MOST_BEGUN, _MOST_BYTES = 16, 64 * 2**20
+"""How many iterations' jobs may wait for the thread, so that a training goes on while rows are written."""
 Job = Callable[[], None]
 
 
@@ -31,6 +35,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_join_all)
 
 
+def _use_one_processor() -> None:
+    # Left alone, a new thread's matrix products would share the processors that the training computes on. OpenMP keeps
+    # this number for each thread: the training's own stays. PyTorch sets it on first use, which has to come before.
+    torch.get_num_threads()
+    threadpool_limits(1, user_api="openmp")
+
+
 class Worker:
     """Runs jobs one after the other. After one that fails no other runs.
 
@@ -40,9 +51,10 @@ class Worker:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device.type
-        self._executor = ThreadPoolExecutor(1, "gradscope") if self._device == "cpu" else None
+        self._executor = ThreadPoolExecutor(1, "gradscope", _use_one_processor) if self._device == "cpu" else None
         self._held: list[Job] = []
-        self._newest: Future[None] | None = None
+        self._held_bytes = 0
+        self._begun: deque[tuple[Future[None], int]] = deque()
         self._thread: int | None = None
         self._failed = False
         self._error: Exception | None = None
@@ -54,22 +66,23 @@ class Worker:
         """Whether it was made here, and not before a fork: threads stay behind in the parent."""
         return os.getpid() == self._process
 
-    def hand_in(self, job: Job, *, beside: bool = True) -> None:
+    def hand_in(self, job: Job, *, size: int | None = 0) -> None:
         """Have a job run; it must refer to nothing that training may change.
 
         Args:
             job: what to do.
-            beside: whether it is worth the thread.
+            size: about how many bytes it holds; None if it is not worth the thread.
 
         Raises:
             Exception: what the job raised, where it ran at once.
         """
-        if self._executor is None or not self.is_of_this_process or not beside:
+        if self._executor is None or not self.is_of_this_process or size is None:
             self.join()
             self._run([job])
             self._raise()
             return
         self._held.append(job)
+        self._held_bytes += size
         if len(self._held) > _MOST_HELD:
             self.begin()
 
@@ -79,9 +92,24 @@ class Worker:
             return
         jobs, self._held = self._held, []
         try:
-            self._newest = self._executor.submit(self._run_in_thread, jobs)
+            self._begun.append((self._executor.submit(self._run_in_thread, jobs), self._held_bytes))
+            self._held_bytes = 0
         except RuntimeError:  # The interpreter is on its way out, and the thread has ended.
             self._run(jobs)
+
+    def make_room(self) -> None:
+        """Return when not many jobs wait any more, and the copies that they hold in memory.
+
+        Raises:
+            Exception: what a job raised.
+        """
+        while self._begun and (self._begun[0][0].done() or self._is_full):
+            self._begun.popleft()[0].result()
+        self._raise()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._begun) >= _MOST_BEGUN or sum(size for _, size in self._begun) > _MOST_BYTES
 
     def wait(self) -> None:
         """Return when all jobs are done.
@@ -96,9 +124,8 @@ class Worker:
         """Return when all jobs are done, whether or not one of them failed."""
         self.begin()
         # Within the thread itself only if Python's collector dropped a recorder there: its jobs are in order anyway.
-        if self._newest is not None and self.is_of_this_process and self._thread != threading.get_ident():
-            self._newest.result()
-            self._newest = None
+        while self._begun and self.is_of_this_process and self._thread != threading.get_ident():
+            self._begun.popleft()[0].result()
 
     def end(self) -> None:
         """Let the thread go; what is handed in later runs at once."""

@@ -1,5 +1,7 @@
 """Memory that one recorded pass hands on to the next."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -13,11 +15,16 @@ class Workspace:
 
     def __init__(self) -> None:
         self._buffers: dict[str, Tensor] = {}
+        self._taken: dict[str, Tensor] = {}
 
     def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         """Return a tensor of that shape, its values undefined, valid until `name` is taken again."""
-        size = torch.Size(shape).numel()
+        taken = self._taken.get(name)
+        if taken is not None and taken.shape == shape and taken.dtype == dtype and taken.device == device:
+            return taken
+        size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.numel() < size or buffer.dtype != dtype or buffer.device != device:
             buffer = self._buffers[name] = torch.empty(size, dtype=dtype, device=device)
-        return buffer[:size].view(shape)
+        taken = self._taken[name] = buffer[:size].view(shape)
+        return taken

@@ -32,13 +32,14 @@ def test_as_much_is_alive_later_as_early(kind: str, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(sink, "_FLUSH_SECONDS", 0.0)
     training, more = Training(kind), 30
     with training.watch(run=tmp_path / "run") as recorder:
+        # One at a time: how much memory is in use at once would depend on how far the training is ahead.
         for _ in range(5):
             training.iteration(recorder)
-        recorder.wait()
+            recorder.wait()
         objects, elements = _alive()
         for _ in range(more):
             training.iteration(recorder)
-        recorder.wait()
+            recorder.wait()
         objects_later, elements_later = _alive()
     assert objects_later - objects < more
     assert elements_later == elements

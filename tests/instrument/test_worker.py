@@ -6,6 +6,7 @@ import time
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from gradscope.instrument.worker import Worker
 
@@ -22,6 +23,24 @@ def test_jobs_run_in_order_in_one_other_thread() -> None:
     assert set(threads) != {threading.get_ident()}
 
 
+def test_the_thread_computes_on_one_processor() -> None:
+    """Matrix products beside a training leave it its processors; its own number of threads stays."""
+
+    def used() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "openmp"}
+
+    before, found = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        worker = Worker(torch.device("cpu"))
+        worker.hand_in(lambda: (torch.ones(300, 300) @ torch.ones(300, 300), found.append(used())))
+        worker.wait()
+        assert found == [{1}]
+        assert (torch.get_num_threads(), used()) == (3, {3})
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_nothing_begins_before_it_may() -> None:
     """A few jobs are held until `begin`, since the training's own Python code comes first."""
     worker, done = Worker(torch.device("cpu")), threading.Event()
@@ -35,7 +54,7 @@ def test_what_is_not_worth_the_thread_runs_here_and_in_order() -> None:
     """A small job runs at once, after those that were handed in before it."""
     worker, seen = Worker(torch.device("cpu")), []
     worker.hand_in(lambda: seen.append(("first", threading.get_ident())))
-    worker.hand_in(lambda: seen.append(("second", threading.get_ident())), beside=False)
+    worker.hand_in(lambda: seen.append(("second", threading.get_ident())), size=None)
     (first, thread), second = seen
     assert first == "first"
     assert thread != threading.get_ident()
