@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gradscope.cells.gru import GRUTimes
-from gradscope.cells.scan import scan
+from gradscope.cells.scan import scan_back
 from gradscope.cells.weights import LayerWeights
 
 
@@ -47,6 +47,30 @@ def elman_adjoint(
         if t:
             total_at[t - 1].addmm_(delta_at[t], recurrent)
     return delta_at[0] @ recurrent
+
+
+def elman_state_adjoint(
+    total: Float[Tensor, "time batch hidden"],
+    delta: Float[Tensor, "time batch hidden"],
+    recurrent: Float[Tensor, "hidden hidden"],
+    incoming: Float[Tensor, "batch hidden"] | None,
+) -> Float[Tensor, "batch hidden"]:
+    """Go back through a plain recurrence whose delta_t are known already: no time waits for another.
+
+    Args:
+        total: direct gradients e_t; become the total gradients a_t.
+        delta: delta_t.
+        recurrent: W_hh.
+        incoming: what later times send into the block's last h_t.
+
+    Returns:
+        The gradient that goes on backwards into h.
+    """
+    sent = delta @ recurrent
+    total[:-1] += sent[1:]
+    if incoming is not None:
+        total[-1] += incoming
+    return sent[0]
 
 
 def gru_adjoint(
@@ -81,6 +105,33 @@ def gru_adjoint(
         if t:
             total_at[t - 1].addmm_(rows_at[t], recurrent).addcmul_(total_at[t], update_at[t])
     return (rows_at[0] @ recurrent).addcmul_(total_at[0], update_at[0])
+
+
+def gru_state_adjoint(
+    total: Float[Tensor, "time batch hidden"],
+    update: Float[Tensor, "time batch hidden"],
+    rows: Float[Tensor, "time batch rows"],
+    recurrent: Float[Tensor, "rows hidden"],
+    incoming: Float[Tensor, "batch hidden"] | None,
+) -> Float[Tensor, "batch hidden"]:
+    """Go back through a GRU whose delta_t are known already: what is left is elementwise.
+
+    Args:
+        total: direct gradients e_t; become the total gradients a_t.
+        update: z_t.
+        rows: delta_t, that of the candidate scaled by r_t.
+        recurrent: W_hh, rows r, z, n.
+        incoming: what later times send into the block's last h_t.
+
+    Returns:
+        The gradient that goes on backwards into h.
+    """
+    sent = rows @ recurrent
+    total[:-1] += sent[1:]
+    if incoming is not None:
+        total[-1] += incoming
+    scan_back(update, total)
+    return sent[0].addcmul(total[0], update[0])
 
 
 def lstm_adjoint(
@@ -158,11 +209,10 @@ def lstm_cell_adjoint(
     exposed = total if projection is None else total @ projection
     output_gate, forget_gate = gates[:, :, 3], gates[:, :, 1]
     into_cell = torch.addcmul(output_gate, output_gate, tanh_cell.square(), value=-1)
-    # dL/dc_t = (what enters at t) + f_{t+1} dL/dc_{t+1}, from the last time to the first.
-    entering = into_cell.mul_(exposed).flip(0)
-    entering[0] += incoming_cell
-    scan(torch.cat((torch.zeros_like(entering[:1]), forget_gate[1:].flip(0))), entering, torch.zeros_like(entering[0]))
-    out_cell.copy_(entering.flip(0))
+    # dL/dc_t = (what enters at t) + f_{t+1} dL/dc_{t+1}.
+    torch.mul(into_cell, exposed, out=out_cell)
+    out_cell[-1] += incoming_cell
+    scan_back(forget_gate, out_cell)
     factors[:, :, :3].mul_(out_cell.unsqueeze(2))
     factors[:, :, 3].mul_(exposed)
     return out_cell[0] * forget_gate[0]

@@ -73,17 +73,21 @@ def measure(
     """
     with tempfile.TemporaryDirectory() as folder:
 
-        def pairs(name: str, schedule: Schedule | None, count: int, warm_up: int) -> list[tuple[Turn, Turn]]:
+        def pairs(
+            name: str, schedule: Schedule | None, count: int, warm_up: int, iterations: int
+        ) -> list[tuple[Turn, Turn]]:
             # Each watched training has a bare one of its own: whoever follows a heavy iteration pays for it.
             bare, watched = (Training(cell, size, torch.device(device)) for _ in range(2))
             for training in (bare, watched):
                 training.iteration()
             with closing(watched.watched(Path(folder, name), schedule, exact)):
-                return list(turns(bare, watched, count, warm_up, tick))
+                return list(turns(bare, watched, count, warm_up, tick, iterations))
 
-        recorded = pairs("recorded", Every(1), length.repetitions, warm_up=1)
-        idle = pairs("idle", _NEVER, length.repetitions, warm_up=1)
-        scheduled = pairs("default", None, -(-length.iterations // ITERATIONS_IN_A_TURN), warm_up=0)
+        long = Training(cell, size, torch.device(device)).iterations_of_a_long_turn()
+        recorded = pairs("recorded", Every(1), length.repetitions, 1, long)
+        idle = pairs("idle", _NEVER, length.repetitions, 1, long)
+        in_turns = -(-length.iterations // ITERATIONS_IN_A_TURN)
+        scheduled = pairs("default", None, in_turns, 0, ITERATIONS_IN_A_TURN)
     return Overhead(
         cell=cell,
         size=str(size),

@@ -60,6 +60,7 @@ class Size:
 
 SIZES = (Size(100, 16, 64), Size(100, 32, 128), Size(50, 64, 256))
 ITERATIONS_IN_A_TURN = 10
+_SECONDS_OF_A_LONG_TURN = 1.0
 MORE_SIZES = (Size(100, 16, 64, layers=3, bidirectional=True), Size(1000, 1, 64))
 
 
@@ -140,23 +141,32 @@ class Training:
         if self.inputs.is_cuda:
             torch.cuda.synchronize()
 
-    def turn(self) -> "Turn":
+    def turn(self, iterations: int = ITERATIONS_IN_A_TURN) -> "Turn":
         """Train some times, until all that came of it is worked out: else the next turn would pay for this one.
 
         Returns:
             What an iteration took.
         """
         started, started_cpu = time.perf_counter(), time.process_time()
-        for _ in range(ITERATIONS_IN_A_TURN):
+        for _ in range(iterations):
             self.iteration()
         if self._recorder is not None:
             self._recorder.wait()
         seconds, cpu = time.perf_counter() - started, time.process_time() - started_cpu
-        return Turn(seconds / ITERATIONS_IN_A_TURN, cpu / ITERATIONS_IN_A_TURN)
+        return Turn(seconds / iterations, cpu / iterations)
+
+    def iterations_of_a_long_turn(self) -> int:
+        """Return so many that what is left to work out at a turn's end, which a training goes on beside, is little."""
+        return max(ITERATIONS_IN_A_TURN, round(_SECONDS_OF_A_LONG_TURN / self.turn().seconds))
 
 
 def turns(
-    bare: Training, other: Training, count: int, warm_up: int, tick: Callable[[], None]
+    bare: Training,
+    other: Training,
+    count: int,
+    warm_up: int,
+    tick: Callable[[], None],
+    iterations: int = ITERATIONS_IN_A_TURN,
 ) -> Iterator[tuple["Turn", "Turn"]]:
     """Run two trainings in turns, each as often first as second.
 
@@ -166,15 +176,16 @@ def turns(
         count: of pairs that are timed.
         warm_up: pairs before them.
         tick: called after every pair.
+        iterations: of a turn.
 
     Yields:
         A turn of either.
     """
     for number in range(warm_up + count):
         if number % 2:
-            other_turn, bare_turn = other.turn(), bare.turn()
+            other_turn, bare_turn = other.turn(iterations), bare.turn(iterations)
         else:
-            bare_turn, other_turn = bare.turn(), other.turn()
+            bare_turn, other_turn = bare.turn(iterations), other.turn(iterations)
         tick()
         if number >= warm_up:
             yield bare_turn, other_turn

@@ -21,6 +21,9 @@ from gradscope.instrument.workspace import Workspace
 if TYPE_CHECKING:
     from gradscope.instrument.graph import SavedGates
 
+_RECURRENT = 1
+"""Position of W_hh among the weights that a fused function is given."""
+
 
 class Direction:
     """What went into one direction, what came out, and the gradients that came back.
@@ -40,11 +43,11 @@ class Direction:
         device: where the layer computes.
         layout: of its sequences.
         direct: what a backward pass brought to the output and the final states.
-        per_time: gradients of the nodes of each time, the time that was processed last first.
         columns: its part of the output.
         recurrent: gradient of the zeros that were appended to the input, as the function lays them out: at each time,
             what goes from it back into the state before; None where there are none.
-        saved_gates: what a GRU's forward pass saved, in the order of processing, where it could be read.
+        projected: gradient of W_ih x_t + b_ih, time-major or the rows of a packed sequence; None where it was not seen.
+        saved_gates: what a GRU's forward pass saved, in the order of processing; None where it was not read.
     """
 
     def __init__(self, arguments: KernelArguments, index: int, output: Tensor, layout: Layout) -> None:
@@ -60,13 +63,13 @@ class Direction:
         self.shape = (time, batch, size)
         self.units = arguments.initial[-1].shape[-1]
         self._initial = tuple(state[index].detach() for state in arguments.initial)
-        self._weights = tuple(weight.detach() for weight in arguments.weights_of(index))
+        self._weights = {position: weight.detach() for position, weight in enumerate(arguments.weights_of(index))}
         self._has_biases = arguments.has_biases
         self.direct = DirectGradient(
             layout, columns, index, self.shape, self.units, self.dtype, self.device, self.reverse
         )
-        self.per_time: list[Tensor | None] = []
         self.recurrent: Tensor | None = None
+        self.projected: Tensor | None = None
         self.saved_gates: SavedGates | None = None
 
     @property
@@ -80,8 +83,7 @@ class Direction:
 
     def forget_gradients(self) -> None:
         """Make ready for another backward pass; whoever has `direct` of this one keeps it."""
-        self.per_time.clear()
-        self.recurrent = None
+        self.recurrent = self.projected = None
         self.direct = replace(self.direct, arrived={})
 
     @property
@@ -92,7 +94,12 @@ class Direction:
 
     def weights(self) -> LayerWeights:
         """Return the weights in the computing dtype."""
-        return layer_weights([self._rounded(weight) for weight in self._weights], has_biases=self._has_biases)
+        rounded = [self._rounded(weight) for weight in self._weights.values()]
+        return layer_weights(rounded, has_biases=self._has_biases)
+
+    def recurrent_weight(self) -> Float[Tensor, "rows hidden"]:
+        """Return W_hh in the computing dtype."""
+        return self._rounded(self._weights[_RECURRENT])
 
     def inputs(self, times: slice) -> Float[Tensor, "time batch input"]:
         """Return x_t of some times."""
@@ -113,10 +120,12 @@ class Direction:
         """Return c_{-1} of an LSTM."""
         return self._rounded(self._initial[1])
 
-    def gradients_per_time(self) -> list[Tensor] | None:
-        """Return a_t of each time as the backward pass itself had it, or None where no node stood for each time."""
-        gradients = [gradient for gradient in reversed(self.per_time) if gradient is not None]
-        return gradients if len(gradients) == self.shape[0] else None
+    def projected_at(self, times: slice) -> Float[Tensor, "time batch rows"]:
+        """Return the gradient of W_ih x_t + b_ih of some times; of all, if the sequence is packed."""
+        assert self.projected is not None
+        # Time-major, whatever the input's layout is.
+        projected = self.projected if self.exists is None else self.layout.by_time(self.projected)
+        return in_order(projected, times, reverse=self.reverse).to(self.dtype)
 
     def total_from_zeros(self, times: slice) -> Float[Tensor, "time batch hidden"]:
         """Return a_t of some times: what enters directly, and what comes back from the next time.
@@ -130,14 +139,6 @@ class Direction:
         total[: len(back)] += back
         return total
 
-    def stack(self, per_time: list[Tensor], out: Float[Tensor, "time batch hidden"]) -> None:
-        """Write tensors of consecutive times into `out`; of all times, if the sequence is packed."""
-        if self.reverse and self.layout.exists is not None:
-            self.layout.stack(per_time[::-1], out)
-            out.copy_(out.flip(0))
-        else:
-            self.layout.stack(per_time, out)
-
     def taken_over(self, memory: Workspace) -> "Direction":
         """Return one of its own, of which training will change nothing any more; this one has no gradients then."""
 
@@ -147,30 +148,25 @@ class Direction:
         own = copy(self)
         own._hidden = copied("hidden", self._hidden)
         own._initial = tuple(copied(f"initial{number}", state) for number, state in enumerate(self._initial))
-        if not self._is_complete:
+        needed = self._weights
+        if self.projected is not None and (self.kind != "gru" or self.saved_gates is not None):
+            needed = {_RECURRENT: self._weights[_RECURRENT]}
+        else:
             own._sequence = copied("sequence", self._sequence)
-            own._weights = tuple(copied(f"weight{number}", weight) for number, weight in enumerate(self._weights))
+        own._weights = {position: copied(f"weight{position}", weight) for position, weight in needed.items()}
         arrived = {position: copied(f"arrived{position}", one) for position, one in self.direct.arrived.items()}
         own.direct = replace(self.direct, arrived=arrived)
         own.recurrent = None if self.recurrent is None else copied("recurrent", self.recurrent)
-        # What autograd made for each time is nobody else's, but for the first: that may be a view of what arrived.
-        first = [None if gradient is None else gradient.clone() for gradient in self.per_time[:1]]
-        own.per_time = [*first, *self.per_time[1:]]
-        self.per_time.clear()
+        # These were made by autograd, for the next node alone: nobody else has them.
+        self.projected = self.saved_gates = None
         return own
-
-    @property
-    def _is_complete(self) -> bool:
-        """Whether nothing has to be computed from the input and the weights."""
-        return self.gradients_per_time() is not None and (self.kind.startswith("rnn") or self.saved_gates is not None)
 
     def drop_graph(self) -> None:
         """Hold nothing of the autograd graph any more."""
-        self.per_time.clear()
-        self.recurrent = self.saved_gates = None
+        self.recurrent = self.projected = self.saved_gates = None
 
     def drop(self) -> None:
         """Hold nothing of the forward pass any more."""
         self.drop_graph()
         self._sequence = self._hidden = self._sequence.new_empty(0)
-        self._initial = self._weights = ()
+        self._initial, self._weights = (), {}

@@ -1,13 +1,11 @@
-"""Reading the autograd graph that PyTorch builds for a recurrent layer on CPU, one node per time.
+"""Reading the autograd graph that PyTorch builds for a recurrent layer on CPU.
 
-On CPU nn.RNN and nn.GRU are loops in C++: the output is a stack of h_0 .. h_{T-1}, each with its own node. A pre-hook
-on such a node receives the total gradient of h_t from the backward pass itself, and a GRU's nodes hold the gates that
-its forward pass computed. Where the graph looks different (cuDNN, another PyTorch) the functions return None, and the
-caller recomputes and sweeps instead, to the same numbers.
+On CPU nn.RNN and nn.GRU are loops in C++ over W_ih x_t + b_ih, which is worked out for all times at once and then cut
+up. The backward pass joins the gradients of the pieces again, and hands them to the one node below: there stands
+delta_t of every time, in one tensor, as the training itself computed it. Where the graph looks different (cuDNN, no
+gradient for W_ih and the input, another PyTorch) there is no such node, and the caller sweeps, to the same numbers.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,64 +13,67 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 _TRANSPOSED = {"TransposeBackward0", "TransposeBackward1"}  # batch_first
+_JOINED = {"CatBackward0", "SliceBackward0"}  # h_n of a packed sequence
+_CUT = {"UnbindBackward0", "SliceBackward0", "NarrowBackward0"}
+_FROM_STATE_TO_PROJECTION = {
+    "rnn_tanh": (("TanhBackward0", 0), ("AddBackward0", 1)),
+    "rnn_relu": (("ReluBackward0", 0), ("AddBackward0", 1)),
+    # h_t = (h_{t-1} - n) * z + n,  n = tanh(W_in x_t + b_in + r * m)
+    "gru": (("AddBackward0", 1), ("TanhBackward0", 0), ("AddBackward0", 0), ("UnsafeSplitBackward0", 0)),
+}
 
 
-def nodes_per_time(output: Tensor, times: int, *, bidirectional: bool, packed: bool) -> list[list[Node]] | None:
-    """Return the node of each h_t in the order of times, for each direction, or None where the layer is one node.
+def projection_node(kind: str, last_hidden: Tensor, direction: int) -> Node | None:
+    """Return the node that computed W_ih x_t + b_ih of all times, or None where there is none to be seen.
 
     Args:
-        output: of a single layer.
-        times: how many there are.
-        bidirectional: whether the output holds two directions side by side.
-        packed: whether the output is the rows of a packed sequence.
+        kind: gru, rnn_tanh or rnn_relu.
+        last_hidden: h_n of a single layer.
+        direction: 0 for forwards, 1 for backwards.
     """
-    node = output.grad_fn
-    if node is not None and node.name() in _TRANSPOSED:
-        node = node.next_functions[0][0]
-    joined = [node] if not bidirectional else _inputs(node, "CatBackward0", 2)
-    found = [_inputs(direction, "CatBackward0" if packed else "StackBackward0", times) for direction in joined or []]
-    return found if found and all(found) else None
+    node = _below(last_hidden.grad_fn, "StackBackward0", direction)
+    while node is not None and node.name() in _JOINED:
+        node = _below(node, node.name(), 0)
+    for name, position in _FROM_STATE_TO_PROJECTION[kind]:
+        node = _below(node, name, position)
+    return None if node is None or node.name() not in _CUT else _below(node, node.name(), 0)
 
 
-def _inputs(node: Node | None, name: str, count: int) -> list[Node]:
-    if node is None or node.name() != name:
-        return []
-    nodes = [below for below, _ in node.next_functions if below is not None]
-    return nodes if len(nodes) == count else []
+def _below(node: Node | None, name: str, position: int) -> Node | None:
+    if node is None or node.name() != name or len(node.next_functions) <= position:
+        return None
+    return node.next_functions[position][0]
 
 
-def hook_nodes(nodes: list[Node], hook: Callable[[Tensor | None], None]) -> None:
-    """Have `hook` called with the gradient of each node's first output, before anything else happens to it."""
-    # The way of Tensor.register_hook, for nodes whose tensor nobody holds: one dictionary for all of them costs a tenth
-    # of a pre-hook each.
-    carrier = torch.empty(0)
-    carrier._backward_hooks = OrderedDict({0: hook})
-    for node in nodes:
-        node._register_hook_dict(carrier)
+SavedGates = list[tuple[Tensor, Tensor, Tensor]]
 
 
-SavedGates = list[tuple[Tensor, Tensor, Tensor, Tensor]]
-
-
-def saved_gru_gates(nodes: list[Node]) -> SavedGates | None:
-    """Return (reset, update, candidate, candidate_recurrent) of each time, or None where the graph is another one.
+def saved_gru_gates(output: Tensor, direction: int, *, bidirectional: bool) -> SavedGates | None:
+    """Return (reset, update, candidate) of each time in the order of processing; None where the graph is another one.
 
     Must be called between the forward and the backward pass, which frees them. The tensors come attached to the graph
     below the output's own node: whoever keeps them keeps that graph.
     """
     if _saving_is_redirected():
         return None
+    node = output.grad_fn
+    while node is not None and node.name() in _TRANSPOSED:
+        node = node.next_functions[0][0]
+    if bidirectional:
+        node = _below(node, "CatBackward0", direction)
+    if node is None or node.name() != "StackBackward0":
+        return None
     try:
-        return [_gates_at(node) for node in nodes]
+        saved = [_gates_at(of_time) for of_time, _ in node.next_functions]
     except (AttributeError, IndexError, ValueError):  # Another PyTorch builds another graph.
         return None
+    return saved[::-1] if direction else saved
 
 
-def _gates_at(node: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # noqa: ANN401 - attributes differ by node
-    # h_t = (h_{t-1} - n) * z + n,  n = tanh(from_input + m * r)
+def _gates_at(node: Any) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401 - attributes differ by node
     (product, _), (candidate, _) = node.next_functions
     gated = candidate.next_functions[0][0].next_functions[1][0]
-    return gated._saved_other, product._saved_other, candidate._saved_result, gated._saved_self
+    return gated._saved_other, product._saved_other, candidate._saved_result
 
 
 def _saving_is_redirected() -> bool:

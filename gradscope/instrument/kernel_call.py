@@ -14,7 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from gradscope.instrument.direction import Direction
-from gradscope.instrument.graph import hook_nodes, nodes_per_time, saved_gru_gates
+from gradscope.instrument.graph import projection_node, saved_gru_gates
 from gradscope.instrument.kernels import KernelArguments
 from gradscope.instrument.layouts import Dense, Layout, Packed
 from gradscope.instrument.rows import Rows
@@ -23,7 +23,9 @@ from gradscope.instrument.summarising import summarise
 from gradscope.instrument.trajectory import Trajectory
 from gradscope.instrument.workspace import Workspace
 
-_MANY_ELEMENTS = 1024
+_MANY_ELEMENTS = 8192
+_TENSORS_HELD = 4
+_MANY_OPERATIONS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,7 @@ class KernelCall:
     Attributes:
         name: of the layer, forwards.
         order: calls count up, over all sources.
-        beside: whether it is worth a thread to work a pass out.
+        size: about how many bytes its passes hold until they are worked out; None if that is not worth a thread.
     """
 
     def __init__(
@@ -88,9 +90,7 @@ class KernelCall:
         else:
             layout = Packed(arguments.batch_sizes, output.device)
         self._directions = [Direction(arguments, index, output, layout) for index in range(arguments.directions)]
-        # Where times are short, a backward pass that calls a hook at each of them would wait for Python's lock.
-        _, batch, state = self._directions[0].shape
-        self.beside = arguments.kind == "lstm" or batch * state >= _MANY_ELEMENTS
+        self.size: int | None = _TENSORS_HELD * output.nbytes if output.numel() >= _MANY_ELEMENTS else None
         used = (arguments.sequence, output, *arguments.initial, *arguments.weights)
         self._versions = [(tensor.detach(), tensor._version) for tensor in used]
         self._task: int | None = None
@@ -105,18 +105,16 @@ class KernelCall:
         for position, tensor in enumerate((output, *final)):
             if tensor.grad_fn is not None:
                 tensor.grad_fn.register_prehook(partial(self._receive, position, tensor.output_nr))
-        times = self._directions[0].shape[0]
-        packed = arguments.batch_sizes is not None
-        nodes = nodes_per_time(output, times, bidirectional=arguments.bidirectional, packed=packed)
-        # An LSTM's gradient is swept all the same: its cell states have no nodes of their own that could be hooked.
-        if nodes is None or arguments.kind == "lstm":
+        # An LSTM is one node: what becomes of its cell states cannot be seen from outside.
+        if arguments.kind == "lstm":
             return
-        for direction, of_direction in zip(self._directions, nodes, strict=True):
-            # Called from C++ without a Python frame; the backward pass goes from the time processed last to the first.
-            hook_nodes(of_direction, direction.per_time.append)
-            if arguments.kind == "gru" and not packed:
-                saved = saved_gru_gates(of_direction)
-                direction.saved_gates = saved[::-1] if saved and direction.reverse else saved
+        for index, direction in enumerate(self._directions):
+            node = projection_node(arguments.kind, final[0], index)
+            if node is None:
+                continue
+            node.register_prehook(partial(self._receive_projected, index))
+            if arguments.kind == "gru" and _gates_are_large(arguments):
+                direction.saved_gates = saved_gru_gates(output, index, bidirectional=arguments.bidirectional)
 
     def _receive(self, position: int, output_number: int, gradients: tuple[Tensor | None, ...]) -> None:
         if self._dropped:
@@ -137,6 +135,13 @@ class KernelCall:
         with self._listener.guard:
             for direction in self._directions:
                 direction.recurrent = gradient.detach()[..., direction.columns]
+
+    def _receive_projected(self, index: int, gradients: tuple[Tensor | None, ...]) -> None:
+        if self._dropped:
+            return
+        with self._listener.guard:
+            gradient = gradients[0]
+            self._directions[index].projected = None if gradient is None else gradient.detach()
 
     def _forget_gradients(self) -> None:
         for direction in self._directions:
@@ -166,6 +171,12 @@ class KernelCall:
         self._versions = []
         for direction in self._directions:
             direction.drop()
+
+
+def _gates_are_large(arguments: KernelArguments) -> bool:
+    # Reading what was saved takes some microseconds a time, whatever its size, while the training waits.
+    rows, inputs = arguments.weights[0].shape
+    return arguments.initial[0].shape[1] * rows * (inputs + rows // 3) > _MANY_OPERATIONS
 
 
 def _work_out(layer: Layer, direction: Direction, memory: Workspace, order: Int[Tensor, " batch"] | None) -> LayerPass:

@@ -26,9 +26,6 @@ class Layout(Protocol):
     def by_time(self, tensor: Tensor) -> Float[Tensor, "time batch size"]:
         """Return the tensor as (time, batch, size), zero where a sequence has ended."""
 
-    def stack(self, per_time: list[Tensor], out: Float[Tensor, "time batch size"]) -> None:
-        """Write tensors of one time each into `out`."""
-
     def add_at_end(self, sequence: Float[Tensor, "time batch size"], last: Float[Tensor, "batch size"]) -> None:
         """Add to the last time that each sequence has."""
 
@@ -45,10 +42,6 @@ class Dense:
     def by_time(self, tensor: Tensor) -> Float[Tensor, "time batch size"]:
         """Return a view."""
         return tensor.transpose(0, 1) if self._batch_first else tensor
-
-    def stack(self, per_time: list[Tensor], out: Float[Tensor, "time batch size"]) -> None:
-        """Write tensors of one time each into `out`."""
-        torch.stack(per_time, out=out)
 
     def add_at_end(self, sequence: Float[Tensor, "time batch size"], last: Float[Tensor, "batch size"]) -> None:
         """Add to the last time."""
@@ -69,10 +62,6 @@ class Packed:
         """Return the rows padded with zeros."""
         padded, _ = pad_packed_sequence(PackedSequence(tensor, self._batch_sizes))
         return padded
-
-    def stack(self, per_time: list[Tensor], out: Float[Tensor, "time batch size"]) -> None:
-        """Write tensors of one time each into `out`, zero where a sequence has ended."""
-        out.copy_(self.by_time(torch.cat(per_time)))
 
     def add_at_end(self, sequence: Float[Tensor, "time batch size"], last: Float[Tensor, "batch size"]) -> None:
         """Add to the last time that each sequence has."""

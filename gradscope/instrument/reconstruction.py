@@ -14,12 +14,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gradscope.cells.elman import Nonlinearity, activation_derivative
-from gradscope.cells.gru import GRUTimes, gru_preactivation_factors, recompute_gru
+from gradscope.cells.gru import gru_preactivation_factors, recompute_gru
 from gradscope.cells.lstm import lstm_preactivation_factors, recompute_lstm_gates, scan_cells
 from gradscope.cells.weights import LayerWeights
-from gradscope.dynamics.adjoint import elman_adjoint, gru_adjoint, lstm_adjoint, lstm_cell_adjoint
+from gradscope.dynamics.adjoint import (
+    elman_adjoint,
+    elman_state_adjoint,
+    gru_adjoint,
+    gru_state_adjoint,
+    lstm_adjoint,
+    lstm_cell_adjoint,
+)
 from gradscope.instrument.direction import Direction
-from gradscope.instrument.graph import SavedGates
 from gradscope.instrument.rows import Rows
 
 FLAT_TANH = 0.9
@@ -63,57 +69,71 @@ def _elman_saturation(derivative: Float[Tensor, "time batch hidden"]) -> Float[T
 
 
 def _elman(direction: Direction, rows: Rows, nonlinearity: Nonlinearity) -> Iterator[Block]:
-    gradients = direction.gradients_per_time()
-    recurrent = direction.weights().recurrent if gradients is None else None
-    incoming = None
+    recurrent, incoming = direction.recurrent_weight(), None
     for times in blocks_of(direction):
         total = rows.total_gradient[times]
         delta = activation_derivative(rows.hidden[times], nonlinearity, out=rows.scratch(times))
         saturation = _elman_saturation(delta)
         _clear_padding(direction, delta)
-        if gradients is None and direction.recurrent is not None:
+        if direction.projected is not None:
+            delta.copy_(direction.projected_at(times))
+            incoming = elman_state_adjoint(total.copy_(direction.direct.at(times)), delta, recurrent, incoming)
+        elif direction.recurrent is not None:
             delta.mul_(total.copy_(direction.total_from_zeros(times)))
-        elif recurrent is not None:
-            incoming = elman_adjoint(direction.direct.at(times), delta, recurrent, incoming, total)
         else:
-            direction.stack((gradients or [])[times], out=total)
-            delta.mul_(total)
+            incoming = elman_adjoint(direction.direct.at(times), delta, recurrent, incoming, total)
         yield Block(times, delta, saturation)
 
 
 def _gru(direction: Direction, rows: Rows) -> Iterator[Block]:
-    gates, gradients, saved = rows.gates, direction.gradients_per_time(), direction.saved_gates
-    weights = direction.weights()
-    incoming = None
+    if direction.projected is None:
+        yield from _gru_swept(direction, rows)
+        return
+    recurrent, incoming = direction.recurrent_weight(), None
+    for times in blocks_of(direction):
+        total, delta = rows.total_gradient[times], rows.scratch(times, 3)
+        candidate = _gru_gates(direction, rows, times)
+        delta.flatten(2).copy_(direction.projected_at(times))
+        delta[:, :, 2].mul_(rows.gates["reset"][times])
+        total.copy_(direction.direct.at(times))
+        incoming = gru_state_adjoint(total, rows.gates["update"][times], delta.flatten(2), recurrent, incoming)
+        yield Block(times, delta.flatten(2), _tanh_saturation(candidate))
+
+
+def _gru_gates(direction: Direction, rows: Rows, times: slice) -> Float[Tensor, "time batch hidden"]:
+    reset, update = rows.gates["reset"][times], rows.gates["update"][times]
+    if direction.saved_gates is not None:
+        saved_reset, saved_update, saved_candidate = zip(*direction.saved_gates[times], strict=True)
+        reset.copy_(torch.stack(saved_reset))
+        update.copy_(torch.stack(saved_update))
+        return torch.stack(saved_candidate)
+    computed = recompute_gru(direction.inputs(times), rows.hidden_before[times], direction.weights())
+    reset.copy_(computed.reset)
+    update.copy_(computed.update)
+    return computed.candidate
+
+
+def _gru_swept(direction: Direction, rows: Rows) -> Iterator[Block]:
+    gates, weights, incoming = rows.gates, direction.weights(), None
     for times in blocks_of(direction):
         before, total, delta = rows.hidden_before[times], rows.total_gradient[times], rows.scratch(times, 3)
-        if saved is None:
-            computed = recompute_gru(direction.inputs(times), before, weights)
-        else:
-            computed = _stack_gates(saved[times])
+        computed = recompute_gru(direction.inputs(times), before, weights)
         gates["reset"][times], gates["update"][times] = computed.reset, computed.update
         gru_preactivation_factors(computed, before, out=delta)
         _clear_padding(direction, delta)
-        if gradients is None:
-            incoming = gru_adjoint(direction.direct.at(times), computed, delta, weights.recurrent, incoming, total)
-        else:
-            direction.stack(gradients[times], out=total)
-            delta.mul_(total.unsqueeze(2))
+        incoming = gru_adjoint(direction.direct.at(times), computed, delta, weights.recurrent, incoming, total)
         yield Block(times, delta.flatten(2), _tanh_saturation(computed.candidate))
-
-
-def _stack_gates(saved: SavedGates) -> GRUTimes:
-    return GRUTimes(*(torch.stack(part) for part in zip(*saved, strict=True)))
 
 
 def _lstm(direction: Direction, rows: Rows) -> Iterator[Block]:
     weights = direction.weights()
     assert rows.cell is not None
     assert rows.cell_gradient is not None
+    assert rows.all_gates is not None
     _recompute_lstm(direction, rows, rows.cell, weights)
     incoming, incoming_cell = None, direction.direct.last_cell()
     for times in blocks_of(direction):
-        gates, cell, delta = rows.lstm_gates[times], rows.cell[times], rows.scratch(times, 4)
+        gates, cell, delta = rows.all_gates[times], rows.cell[times], rows.scratch(times, 4)
         tanh_cell = cell.tanh()
         earlier = rows.cell[times.start - 1] if times.start else direction.first_cell()
         lstm_preactivation_factors(gates, torch.cat((earlier.unsqueeze(0), cell[:-1])), tanh_cell, out=delta)
@@ -142,8 +162,9 @@ def _recompute_lstm(
     direction: Direction, rows: Rows, cells: Float[Tensor, "time batch units"], weights: LayerWeights
 ) -> None:
     earlier = direction.first_cell()
+    assert rows.all_gates is not None
     for times in reversed(blocks_of(direction)):
-        gates = rows.lstm_gates[times]
+        gates = rows.all_gates[times]
         recompute_lstm_gates(direction.inputs(times), rows.hidden_before[times], weights, gates)
         if direction.exists is not None:
             # Where there is no input nothing is added and nothing forgotten, so that c_T is the c_t of the last time.

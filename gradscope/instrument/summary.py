@@ -71,25 +71,36 @@ class Summary:
 
 
 def over_batch(
-    shares: Float[Tensor, "time batch"], exists: Bool[Tensor, "time batch"] | None
-) -> Float[Tensor, " time"]:
+    shares: Float[Tensor, "time batch ..."], exists: Bool[Tensor, "time batch"] | None
+) -> Float[Tensor, "time ..."]:
     """Return the mean over the sequences that there are at each time."""
     if exists is None:
         return shares.mean(1)
-    return shares.masked_fill(~exists, 0).sum(1) / exists.sum(1)
+    there = exists.view(*exists.shape, *[1] * (shares.dim() - 2))
+    return shares.masked_fill(~there, 0).sum(1) / there.sum(1)
 
 
 def openness(
-    name: str, gate: Float[Tensor, "time batch units"], exists: Bool[Tensor, "time batch"] | None
-) -> Float[Tensor, "4 time"]:
-    """Return the mean of a gate, the shares of it that are closed and open, and its mean logarithm, at each time."""
-    compared = torch.empty_like(gate)
-    share: list[Callable[[], Tensor]] = [
-        lambda: gate,
-        lambda: torch.lt(gate, CLOSED, out=compared),
-        lambda: torch.gt(gate, OPEN, out=compared),
+    names: Mapping[str, int], gates: Float[Tensor, "time batch gates units"], exists: Bool[Tensor, "time batch"] | None
+) -> dict[str, Float[Tensor, "4 time"]]:
+    """Return the mean of each gate, the shares of it that are closed and open, and its mean logarithm, at each time.
+
+    Args:
+        names: of the gates, and where each is among `gates`.
+        gates: side by side: read together, since they mostly lie so in memory.
+        exists: which (time, batch) there are; None where all are.
+    """
+    compared = torch.empty_like(gates)
+    shares: list[Callable[[], Tensor]] = [
+        lambda: gates,
+        lambda: torch.lt(gates, CLOSED, out=compared),
+        lambda: torch.gt(gates, OPEN, out=compared),
     ]
-    if name in KEEPING:
-        share.append(lambda: torch.log(gate, out=compared))
-    rows = [over_batch(values().mean(2), exists) for values in share]
-    return torch.stack(rows if name in KEEPING else [*rows, torch.full_like(rows[0], torch.nan)])
+    mean, low, high = (over_batch(share().mean(3), exists) for share in shares)
+    found = {}
+    for name, row in names.items():
+        log_mean = torch.full_like(mean[:, row], torch.nan)
+        if name in KEEPING:
+            log_mean = over_batch(gates[:, :, row].log().mean(2), exists)
+        found[name] = torch.stack((mean[:, row], low[:, row], high[:, row], log_mean))
+    return found

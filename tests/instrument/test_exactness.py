@@ -77,10 +77,10 @@ def test_trajectory_equals_the_unrolled_float64_loop(case: Case) -> None:
 @settings(max_examples=100, deadline=None)
 @given(case=cases())
 def test_sweep_equals_the_unrolled_float64_loop(case: Case) -> None:
-    """Where the graph has no node for each time, as with cuDNN, recomputing and sweeping gives the same numbers."""
+    """Where the graph has no node of the projections, as with cuDNN, recomputing and sweeping gives the same."""
     module = case.module
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel_call, "nodes_per_time", lambda *_, **__: None)
+        patch.setattr(kernel_call, "projection_node", lambda *_: None)
         _assert_true(case, module)
 
 
@@ -92,17 +92,19 @@ def test_blocks_do_not_show(case: Case) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reconstruction, "_BLOCK_ELEMENTS_ON_CPU", 2 * case.batch * case.hidden)
         _assert_true(case, module)
-        patch.setattr(kernel_call, "nodes_per_time", lambda *_, **__: None)
+        patch.setattr(kernel_call, "projection_node", lambda *_: None)
         _assert_true(case, module)
 
 
 @settings(max_examples=40, deadline=None)
 @given(case=cases())
-def test_gru_gates_recomputed_equal_those_saved(case: Case) -> None:
-    """A GRU whose saved gates cannot be read recomputes them, to the same trajectory."""
+def test_gru_gates_that_were_saved_are_those_recomputed(case: Case) -> None:
+    """The gates of a large GRU are read off the graph, to the same trajectory."""
     module = case.module
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel_call, "saved_gru_gates", lambda _: None)
+        patch.setattr(kernel_call, "_MANY_OPERATIONS", -1)
+        if case.kind == "gru":
+            patch.setattr(reconstruction, "recompute_gru", None)
         _assert_true(case, module)
 
 
@@ -132,7 +134,6 @@ def test_cpu_layers_with_a_graph_are_read_from_it(kind: str, monkeypatch: pytest
 
     monkeypatch.setattr(reconstruction, "elman_adjoint", refuse)
     monkeypatch.setattr(reconstruction, "gru_adjoint", refuse)
-    monkeypatch.setattr(reconstruction, "recompute_gru", refuse)
     assert _watched(case, case.module).total_gradient.abs().sum() > 0
 
 
