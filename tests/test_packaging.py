@@ -15,7 +15,7 @@ ROOT = Path(gradscope.__file__).parents[1]
 # .gitignore too: hatchling leaves out what it names.
 SOURCES = ("gradscope", "studies", "tests", "README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", ".gitignore")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from gradscope.cli import main
 from gradscope.runs import open_run
 from tests.command_lines import parse
 
+pytestmark = pytest.mark.xdist_group("readme")
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

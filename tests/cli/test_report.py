@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 from gradscope.cli import main
 from tests.reporting.made_run import write_run
 
+pytestmark = pytest.mark.xdist_group("report")
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

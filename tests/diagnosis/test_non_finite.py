@@ -13,6 +13,8 @@ from gradscope.diagnosis import Finding, diagnose, examine, story
 from gradscope.reporting import report
 from gradscope.runs import Run, open_run
 
+pytestmark = pytest.mark.xdist_group("non-finite")
+
 TIMES = 6
 
 

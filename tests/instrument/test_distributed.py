@@ -15,7 +15,7 @@ from tests.instrument.ddp_process import ITERATIONS, batch, loss_of, model
 from tests.instrument.training import assert_identical
 from tests.oracles import unroll
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributed")]
 
 WAYS = ("plain", "gradient_as_bucket_view", "find_unused_parameters")
 RANKS = (0, 1)

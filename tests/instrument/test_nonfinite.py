@@ -16,6 +16,8 @@ import gradscope
 from tests.instrument.conftest import Forecaster
 from tests.strategies import KINDS, make_layer
 
+pytestmark = pytest.mark.xdist_group("nonfinite")
+
 TIMES = 7
 
 

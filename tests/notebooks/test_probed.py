@@ -13,6 +13,8 @@ from torch import nn
 from gradscope.notebooks import probe
 from tests.probing.models import Loop, Tagger
 
+pytestmark = pytest.mark.xdist_group("probed")
+
 
 @pytest.fixture(scope="module")
 def probed():

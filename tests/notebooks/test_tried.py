@@ -8,6 +8,8 @@ import gradscope
 from gradscope.errors import UsageError
 from tests.remedies.models import Loop, Reader
 
+pytestmark = pytest.mark.xdist_group("tried")
+
 
 @pytest.fixture(scope="module")
 def result():

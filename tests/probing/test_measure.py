@@ -11,6 +11,8 @@ from gradscope.errors import UsageError
 from gradscope.probing import measure_model
 from tests.probing.models import Loop, Tagger
 
+pytestmark = pytest.mark.xdist_group("measure")
+
 FACTOR, TIME = 0.9, 100
 
 
