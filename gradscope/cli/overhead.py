@@ -137,11 +137,10 @@ def _progress(total: int) -> Iterator[Callable[[str], None]]:
 def _measure_all(
     cells: Sequence[str], sizes: "Sequence[Size]", lengths: tuple[int, int], device: str, exact: "Exactness"
 ) -> "list[Overhead]":
-    from gradscope.instrument.benchmark import Length, measure
-    from gradscope.instrument.benchmark_training import ITERATIONS_IN_A_TURN
+    from gradscope.instrument.benchmark import TURNS_OF_DEFAULT, Length, measure
 
     rows, length = [], Length(*lengths)
-    turns = 2 * (length.repetitions + 1) + -(-length.iterations // ITERATIONS_IN_A_TURN)
+    turns = 2 * (length.repetitions + 1) + TURNS_OF_DEFAULT
     with _progress(len(sizes) * len(cells) * turns) as tick:
         for size, cell in product(sizes, cells):
             rows.append(measure(cell, size, length, device, exact, partial(tick, f"{cell} {size}")))

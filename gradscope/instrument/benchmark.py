@@ -9,10 +9,11 @@ from statistics import median
 
 import torch
 
-from gradscope.instrument.benchmark_training import ITERATIONS_IN_A_TURN, Size, Training, Turn, turns
+from gradscope.instrument.benchmark_training import Size, Training, Turn, turns
 from gradscope.instrument.schedules import At, Every, Schedule
 from gradscope.instrument.source import Exactness
 
+TURNS_OF_DEFAULT = 4
 _NEVER = At(())
 
 
@@ -22,7 +23,7 @@ class Length:
 
     Attributes:
         repetitions: how many pairs of turns are timed: of recorded and bare iterations, and of idle and bare ones.
-        iterations: length of the training under the default schedule, in turns with a bare one.
+        iterations: least length of the training under the default schedule, in turns with a bare one.
     """
 
     repetitions: int = 8
@@ -86,8 +87,7 @@ def measure(
         long = Training(cell, size, torch.device(device)).iterations_of_a_long_turn()
         recorded = pairs("recorded", Every(1), length.repetitions, 1, long)
         idle = pairs("idle", _NEVER, length.repetitions, 1, long)
-        in_turns = -(-length.iterations // ITERATIONS_IN_A_TURN)
-        scheduled = pairs("default", None, in_turns, 0, ITERATIONS_IN_A_TURN)
+        scheduled = pairs("default", None, TURNS_OF_DEFAULT, 0, max(long, -(-length.iterations // TURNS_OF_DEFAULT)))
     return Overhead(
         cell=cell,
         size=str(size),
