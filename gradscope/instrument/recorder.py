@@ -255,8 +255,9 @@ class Recorder:
             )
         seconds = time.perf_counter() - self._started
         with self._guard:
-            self._cost.add(seconds, self._guard.seconds, recorded=self._recording)
-            self._schedule.observe(self._iteration, seconds, self._guard.seconds, recorded=self._recording)
+            own = self._cost.own_seconds(self._guard.seconds, self._worker.seconds, recorded=self._recording)
+            self._cost.add(seconds, own, recorded=self._recording)
+            self._schedule.observe(self._iteration, seconds, own, recorded=self._recording)
         self._iteration += 1
         if not self._stopped:
             self._begin_iteration()

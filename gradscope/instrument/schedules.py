@@ -70,9 +70,10 @@ class Budget:
 
     Iterations 0, 1, 2, 4, 8 and 16 are recorded in advance, and what they cost is paid back: after them an iteration is
     recorded once all recordings together, it included, cost no more than `fraction` of the training so far.
-    The cost of a recording is the larger of the time spent in gradscope's own code and the difference between the
-    median recorded and the median idle iteration: hooks also slow the backward pass where no clock of ours runs, and a
-    median is not misled by the user's own evaluation in between.
+    The cost of a recording is the larger of the time spent in gradscope's own code (with a third of what is worked out
+    beside the training, which slows it by about that) and the difference between the median recorded and the median
+    idle iteration: hooks also slow the backward pass where no clock of ours runs, and a median is not misled by the
+    user's own evaluation in between.
     """
 
     _IN_ADVANCE = frozenset({0, 1, 2, 4, 8, 16})

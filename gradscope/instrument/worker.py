@@ -7,6 +7,7 @@ only enqueue kernels, and on another stream than the user's: there each runs at 
 
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -47,6 +48,9 @@ class Worker:
 
     Args:
         device: where the training computes.
+
+    Attributes:
+        seconds: that jobs took in the thread so far.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -59,6 +63,7 @@ class Worker:
         self._failed = False
         self._error: Exception | None = None
         self._process = os.getpid()
+        self.seconds = 0.0
         _ALIVE.add(self)
 
     @property
@@ -142,8 +147,9 @@ class Worker:
             del error  # An error holds the frames that it went through, and with them whatever they refer to.
 
     def _run_in_thread(self, jobs: list[Job]) -> None:
-        self._thread = threading.get_ident()
+        self._thread, started = threading.get_ident(), time.perf_counter()
         self._run(jobs)
+        self.seconds += time.perf_counter() - started
 
     def _run(self, jobs: list[Job]) -> None:
         if self._failed:

@@ -39,6 +39,6 @@ def with_zero_inputs(arguments: KernelArguments) -> tuple[KernelArguments, Tenso
 def _pays(arguments: KernelArguments) -> bool:
     if arguments.sequence.device.type != "cpu":
         return True
-    # nn.RNN is a loop in C++ there, with a node a time that knows the gradient already; and where a time has many
+    # nn.RNN is a loop in C++ there, whose backward pass hands out delta_t already; and where a time has many
     # elements, the longer input of a kernel that training waits for costs more than a sweep beside it.
     return arguments.kind == "lstm" and arguments.initial[0][0].numel() <= _FEW_ELEMENTS

@@ -156,3 +156,15 @@ def test_jobs_leave_the_casts_of_the_training_alone() -> None:
         worker.hand_in(lambda: None)
         worker.wait()
         assert cast() is first
+
+
+def test_the_time_of_jobs_in_the_thread_is_known() -> None:
+    """Of those only: what runs at once is time of the training's own thread, and counted there."""
+    worker = Worker(torch.device("cpu"))
+    worker.hand_in(lambda: time.sleep(0.05))
+    worker.wait()
+    beside = worker.seconds
+    assert beside >= 0.05
+    worker.hand_in(lambda: time.sleep(0.05), size=None)
+    worker.wait()
+    assert worker.seconds == beside
