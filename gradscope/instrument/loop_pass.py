@@ -52,14 +52,8 @@ class LoopPass:
             saturation=self.saturation,
             cell_norm=_norm(self.cell),
             cell_gradient_norm=_norm(self.cell_gradient),
-            gates=self._openness(),
+            gates={name: openness(name, gate, None) for name, gate in self.gates.items()},
         )
-
-    def _openness(self) -> dict[str, Float[Tensor, "4 time"]]:
-        if not self.gates:
-            return {}
-        names = {name: row for row, name in enumerate(self.gates)}
-        return openness(names, torch.stack(list(self.gates.values()), dim=2), None)
 
     def _trajectory(self, iteration: int, call: int, scale: Tensor | None) -> Trajectory:
         divide = 1 if scale is None else scale.to(self.hidden.dtype)

@@ -129,11 +129,10 @@ def _lstm(direction: Direction, rows: Rows) -> Iterator[Block]:
     weights = direction.weights()
     assert rows.cell is not None
     assert rows.cell_gradient is not None
-    assert rows.all_gates is not None
     _recompute_lstm(direction, rows, rows.cell, weights)
     incoming, incoming_cell = None, direction.direct.last_cell()
     for times in blocks_of(direction):
-        gates, cell, delta = rows.all_gates[times], rows.cell[times], rows.scratch(times, 4)
+        gates, cell, delta = rows.lstm_gates[times], rows.cell[times], rows.scratch(times, 4)
         tanh_cell = cell.tanh()
         earlier = rows.cell[times.start - 1] if times.start else direction.first_cell()
         lstm_preactivation_factors(gates, torch.cat((earlier.unsqueeze(0), cell[:-1])), tanh_cell, out=delta)
@@ -162,9 +161,8 @@ def _recompute_lstm(
     direction: Direction, rows: Rows, cells: Float[Tensor, "time batch units"], weights: LayerWeights
 ) -> None:
     earlier = direction.first_cell()
-    assert rows.all_gates is not None
     for times in reversed(blocks_of(direction)):
-        gates = rows.all_gates[times]
+        gates = rows.lstm_gates[times]
         recompute_lstm_gates(direction.inputs(times), rows.hidden_before[times], weights, gates)
         if direction.exists is not None:
             # Where there is no input nothing is added and nothing forgotten, so that c_T is the c_t of the last time.

@@ -10,8 +10,6 @@ from gradscope.instrument.workspace import Workspace
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-_GATES = {"gru": {"reset": 0, "update": 1}, "lstm": {"input": 0, "forget": 1, "output": 3}}
-
 
 class Rows:
     """Sequences in the order of processing.
@@ -26,9 +24,8 @@ class Rows:
         total_gradient: a_t.
         cell: c_t of an LSTM.
         cell_gradient: dL/dc_t of an LSTM.
-        all_gates: r, z of a GRU, or i, f, g, o of an LSTM.
-        gate_rows: those that open and close between 0 and 1, by name, and where each is among `all_gates`.
-        gates: the same, as views.
+        lstm_gates: the gates i, f, g, o of an LSTM.
+        gates: the gates that open and close between 0 and 1, by name.
     """
 
     def __init__(self, direction: Direction, workspace: Workspace) -> None:
@@ -43,19 +40,17 @@ class Rows:
         self.hidden: Float[Tensor, "time batch hidden"] = states[1:]
         self.hidden_before: Float[Tensor, "time batch hidden"] = states[:-1]
         self.total_gradient: Float[Tensor, "time batch hidden"] = take("total_gradient", time, batch, hidden)
-        self.all_gates: Float[Tensor, "time batch gates units"] | None = None
-        self.gate_rows = _GATES.get(kind, {})
+        self.gates: dict[str, Float[Tensor, "time batch units"]] = {}
         self.cell: Float[Tensor, "time batch units"] | None = None
         self.cell_gradient: Float[Tensor, "time batch units"] | None = None
         if kind == "gru":
-            self.all_gates = take("gates", time, batch, 2, units)
+            self.gates = {name: take(name, time, batch, units) for name in ("reset", "update")}
         if kind == "lstm":
             self.cell = take("cell", time, batch, units)
             self.cell_gradient = take("cell_gradient", time, batch, units)
-            self.all_gates = take("gates", time, batch, 4, units)
-        self.gates: dict[str, Float[Tensor, "time batch units"]] = (
-            {} if self.all_gates is None else {name: self.all_gates[:, :, row] for name, row in self.gate_rows.items()}
-        )
+            self.lstm_gates: Float[Tensor, "time batch 4 units"] = take("lstm_gates", time, batch, 4, units)
+            named = (("input", 0), ("forget", 1), ("output", 3))
+            self.gates = {name: self.lstm_gates[:, :, row] for name, row in named}
         self._take = take
         self._batch, self._units = batch, units
 

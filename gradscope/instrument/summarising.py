@@ -28,7 +28,7 @@ def summarise(direction: Direction, rows: Rows) -> Summary:
         saturation=over_batch(torch.cat([block.saturation for block in blocks]), exists),
         cell_norm=None if rows.cell is None else vector_norm(rows.cell),
         cell_gradient_norm=_joined([block.cell for block in blocks]),
-        gates={} if rows.all_gates is None else openness(rows.gate_rows, rows.all_gates, exists),
+        gates={name: openness(name, gate, exists) for name, gate in rows.gates.items()},
         exists=exists,
     )
 

@@ -71,39 +71,25 @@ class Summary:
 
 
 def over_batch(
-    shares: Float[Tensor, "time batch ..."], exists: Bool[Tensor, "time batch"] | None
-) -> Float[Tensor, "time ..."]:
+    shares: Float[Tensor, "time batch"], exists: Bool[Tensor, "time batch"] | None
+) -> Float[Tensor, " time"]:
     """Return the mean over the sequences that there are at each time."""
     if exists is None:
         return shares.mean(1)
-    there = exists.view(*exists.shape, *[1] * (shares.dim() - 2))
-    return shares.masked_fill(~there, 0).sum(1) / there.sum(1)
+    return shares.masked_fill(~exists, 0).sum(1) / exists.sum(1)
 
 
 def openness(
-    names: Mapping[str, int], gates: Float[Tensor, "time batch gates units"], exists: Bool[Tensor, "time batch"] | None
-) -> dict[str, Float[Tensor, "4 time"]]:
-    """Return the mean of each gate, the shares of it that are closed and open, and its mean logarithm, at each time.
-
-    Args:
-        names: of the gates, and where each is among `gates`.
-        gates: side by side.
-        exists: which (time, batch) there are; None where all are.
-    """
-    return {name: _openness(name, gates[:, :, row], exists) for name, row in names.items()}
-
-
-def _openness(
     name: str, gate: Float[Tensor, "time batch units"], exists: Bool[Tensor, "time batch"] | None
 ) -> Float[Tensor, "4 time"]:
-    # One gate after the other: comparing all in one buffer of their size cost 100 MB at T200 N32 H128.
+    """Return the mean of a gate, the shares of it that are closed and open, and its mean logarithm, at each time."""
     compared = torch.empty_like(gate)
-    shares: list[Callable[[], Tensor]] = [
+    share: list[Callable[[], Tensor]] = [
         lambda: gate,
         lambda: torch.lt(gate, CLOSED, out=compared),
         lambda: torch.gt(gate, OPEN, out=compared),
     ]
     if name in KEEPING:
-        shares.append(lambda: torch.log(gate, out=compared))
-    rows = [over_batch(share().mean(2), exists) for share in shares]
+        share.append(lambda: torch.log(gate, out=compared))
+    rows = [over_batch(values().mean(2), exists) for values in share]
     return torch.stack(rows if name in KEEPING else [*rows, torch.full_like(rows[0], torch.nan)])
