@@ -13,7 +13,9 @@ from gradscope.instrument.benchmark_training import Size, Training, Turn, turns
 from gradscope.instrument.schedules import At, Every, Schedule
 from gradscope.instrument.source import Exactness
 
-TURNS_OF_DEFAULT = 4
+TURNS_OF_DEFAULT = 40
+_SHORT = 10
+"""Turns under the default schedule are shorter so many times: what else a machine does comes and goes in seconds."""
 _NEVER = At(())
 
 
@@ -87,7 +89,8 @@ def measure(
         long = Training(cell, size, torch.device(device)).iterations_of_a_long_turn()
         recorded = pairs("recorded", Every(1), length.repetitions, 1, long)
         idle = pairs("idle", _NEVER, length.repetitions, 1, long)
-        scheduled = pairs("default", None, TURNS_OF_DEFAULT, 0, max(long, -(-length.iterations // TURNS_OF_DEFAULT)))
+        short = max(long // _SHORT, -(-length.iterations // TURNS_OF_DEFAULT))
+        scheduled = pairs("default", None, TURNS_OF_DEFAULT, 0, short)
     return Overhead(
         cell=cell,
         size=str(size),

@@ -2,10 +2,18 @@
 
 from collections import deque
 from statistics import median
+from typing import NamedTuple
 
-_SLOWDOWN = 1 / 3
+_SLOWDOWN = 1 / 2
 """Of the time that a thread computes beside a training, about so much is added to the training: both use the same
 memory and Python's lock. As `gradscope overhead` measured it on two processors."""
+
+
+class Charge(NamedTuple):
+    """Seconds of one iteration, with what it takes from those after it; `own` of them are gradscope's."""
+
+    seconds: float
+    own: float
 
 
 class Cost:
@@ -24,26 +32,29 @@ class Cost:
         self._own = 0.0
         self._beside = 0.0
 
-    def own_seconds(self, in_hooks: float, beside: float, *, recorded: bool) -> float:
-        """Return what watching added to an iteration.
+    def add(self, seconds: float, in_hooks: float, beside: float, *, recorded: bool) -> Charge:
+        """Add one iteration.
 
         Args:
+            seconds: that it took.
             in_hooks: time in gradscope's own code while the training waited.
             beside: time of all jobs so far in a thread beside the training; what came since the last recorded iteration
                 is mostly what came of that one, and counts for this one.
             recorded: whether the iteration was.
-        """
-        if not recorded:
-            return in_hooks
-        since, self._beside = beside - self._beside, beside
-        return in_hooks + _SLOWDOWN * since
 
-    def add(self, seconds: float, own_seconds: float, *, recorded: bool) -> None:
-        """Add one iteration, and how much of it was gradscope's own code."""
+        Returns:
+            What it is charged with.
+        """
+        later = 0.0
+        if recorded:
+            since, self._beside = beside - self._beside, beside
+            later = _SLOWDOWN * since
+        charge = Charge(seconds + later, in_hooks + later)
         self._total += seconds
-        self._own += own_seconds
+        self._own += charge.own
         self._count += recorded
-        (self._recorded if recorded else self._idle).append(seconds)
+        (self._recorded if recorded else self._idle).append(charge.seconds)
+        return charge
 
     @property
     def fraction(self) -> float:

@@ -16,6 +16,7 @@ from gradscope.cells.weights import LayerWeights, layer_weights
 from gradscope.instrument.direct_gradient import DirectGradient, in_order
 from gradscope.instrument.kernels import KernelArguments
 from gradscope.instrument.layouts import Layout
+from gradscope.instrument.ownership import nobody_else_holds
 from gradscope.instrument.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _RECURRENT = 1
 """Position of W_hh among the weights that a fused function is given."""
+_OF_THE_CALL = 1
+"""A `KernelCall` refers to the output once, for both directions."""
 
 
 class Direction:
@@ -58,7 +61,9 @@ class Direction:
         self.dtype = torch.promote_types(output.dtype, torch.float32)
         self.device = output.device
         self._sequence = arguments.sequence.detach()
-        self._hidden = layout.by_time(output.detach()[..., columns])
+        # Detached again: a part of a tensor would hold on to that tensor as well.
+        self._hidden = layout.by_time(output.detach()[..., columns]).detach()
+        self._references = arguments.directions
         time, batch, _ = self._hidden.shape
         self.shape = (time, batch, size)
         self.units = arguments.initial[-1].shape[-1]
@@ -145,8 +150,11 @@ class Direction:
         def copied(name: str, tensor: Tensor) -> Tensor:
             return memory.take(name, tuple(tensor.shape), tensor.dtype, tensor.device).copy_(tensor)
 
+        def taken(name: str, tensor: Tensor, references: int) -> Tensor:
+            return tensor if nobody_else_holds(tensor, references=references) else copied(name, tensor)
+
         own = copy(self)
-        own._hidden = copied("hidden", self._hidden)
+        own._hidden = taken("hidden", self._hidden, self._references + _OF_THE_CALL)
         own._initial = tuple(copied(f"initial{number}", state) for number, state in enumerate(self._initial))
         needed = self._weights
         if self.projected is not None and (self.kind != "gru" or self.saved_gates is not None):
@@ -154,7 +162,10 @@ class Direction:
         else:
             own._sequence = copied("sequence", self._sequence)
         own._weights = {position: copied(f"weight{position}", weight) for position, weight in needed.items()}
-        arrived = {position: copied(f"arrived{position}", one) for position, one in self.direct.arrived.items()}
+        arrived = {
+            position: taken(f"arrived{position}", one, self._references)
+            for position, one in self.direct.arrived.items()
+        }
         own.direct = replace(self.direct, arrived=arrived)
         own.recurrent = None if self.recurrent is None else copied("recurrent", self.recurrent)
         # These were made by autograd, for the next node alone: nobody else has them.

@@ -45,9 +45,13 @@ def norms(tensors: Sequence[Tensor]) -> Float[Tensor, " tensor"]:
         return torch.stack([_norm_in_float64(tensor.flatten()).to(device) for tensor in tensors])
     # What clip_grad_norm_ uses: one call for all parameters.
     found = torch.stack(list(torch._foreach_norm(list(tensors)))).double()
-    if _all_exact(found, torch.float32):
-        return found
-    return torch.stack([vector_norm(tensor.flatten()) for tensor in tensors])
+    if not _all_exact(found, torch.float32):
+        exact_above, _ = _SQUARABLE[torch.float32]
+        exact = ((found > exact_above) & (found < 1 / exact_above)).tolist()  # False for NaN
+        for position, tensor in enumerate(tensors):
+            if not exact[position]:
+                found[position] = vector_norm(tensor.flatten())
+    return found
 
 
 def dot(
@@ -59,12 +63,12 @@ def dot(
     """Return the inner product of two lists of tensors, given their norms, as float64."""
     device = left_norms.device
     if device.type == "cpu" and _all_exact(left_norms, left[0].dtype) and _all_exact(right_norms, left[0].dtype):
-        products = [torch.dot(a.flatten(), b.flatten()).double() for a, b in zip(left, right, strict=True)]
+        products = [torch.dot(a.flatten(), b.flatten()) for a, b in zip(left, right, strict=True)]
     else:
         products = [
             torch.dot(a.flatten().double(), b.flatten().double()).to(device) for a, b in zip(left, right, strict=True)
         ]
-    return torch.stack(products).sum()
+    return torch.stack(products).double().sum()
 
 
 def _all_exact(found: Float[Tensor, " tensor"], dtype: torch.dtype) -> bool:

@@ -213,14 +213,15 @@ class Recorder:
     def _before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._stopped:
             return
-        with self._guard, torch.no_grad():
+        with self._guard:
             watch = self._hooks.parameters
             if not self._step.begin() or watch is None:
                 return
             closure = args[1] if len(args) > 1 else kwargs.get("closure")  # args[0] is the optimiser itself
             last = optimizer is self._optimizers[-1]
             own = None if last else {id(p) for group in optimizer.param_groups for p in group["params"]}
-            watch.before_update(own, gradients_are_final=closure is None)
+            with torch.no_grad():
+                watch.before_update(own, gradients_are_final=closure is None)
 
     def _after_step(self, optimizer: Optimizer, *_: object) -> None:
         if self._stopped:
@@ -245,19 +246,19 @@ class Recorder:
         if self._stopped:
             return
         changes = None
-        with self._guard, torch.no_grad():
-            if self._hooks.parameters is not None:
-                changes = self._hooks.parameters.after_update()
-            self._hooks.end_iteration()
+        if self._recording:
+            with self._guard, torch.no_grad():
+                if self._hooks.parameters is not None:
+                    changes = self._hooks.parameters.after_update()
+                self._hooks.end_iteration()
         with self._guard:
             self._ledger.end_iteration(
                 self._iteration, self._started, self._optimizers, changes, recorded=self._recording
             )
         seconds = time.perf_counter() - self._started
         with self._guard:
-            own = self._cost.own_seconds(self._guard.seconds, self._worker.seconds, recorded=self._recording)
-            self._cost.add(seconds, own, recorded=self._recording)
-            self._schedule.observe(self._iteration, seconds, own, recorded=self._recording)
+            charge = self._cost.add(seconds, self._guard.seconds, self._worker.seconds, recorded=self._recording)
+            self._schedule.observe(self._iteration, *charge, recorded=self._recording)
         self._iteration += 1
         if not self._stopped:
             self._begin_iteration()

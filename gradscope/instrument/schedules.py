@@ -1,6 +1,7 @@
 """Which iterations are recorded."""
 
 import math
+import sys
 from collections import deque
 from collections.abc import Iterable
 from statistics import median
@@ -18,7 +19,10 @@ class Schedule(Protocol):
         ...
 
     def observe(self, iteration: int, seconds: float, own_seconds: float, *, recorded: bool) -> None:
-        """Hear how long an iteration took, and how much of that was spent in gradscope's own code."""
+        """Hear how long an iteration took, and how much of that was spent in gradscope's own code.
+
+        Of a recorded one both are with what it takes from those after it, beside which its numbers are worked out.
+        """
         ...
 
 
@@ -70,20 +74,23 @@ class Budget:
 
     Iterations 0, 1, 2, 4, 8 and 16 are recorded in advance, and what they cost is paid back: after them an iteration is
     recorded once all recordings together, it included, cost no more than `fraction` of the training so far.
-    The cost of a recording is the larger of the time spent in gradscope's own code (with a third of what is worked out
-    beside the training, which slows it by about that) and the difference between the median recorded and the median
-    idle iteration: hooks also slow the backward pass where no clock of ours runs, and a median is not misled by the
-    user's own evaluation in between.
+    The cost of a recording is the larger of the time spent in gradscope's own code and the difference between the
+    median recorded and the median idle iteration: hooks also slow the backward pass where no clock of ours runs, and a
+    median is not misled by the user's own evaluation in between. Either is with half of what is worked out beside the
+    training, which slows the iterations after it by about that. What an idle iteration costs is paid first, and a fifth
+    of the share is left for what no clock of ours sees: cold caches after a recording, PyTorch's calls of our hooks.
     """
 
     _IN_ADVANCE = frozenset({0, 1, 2, 4, 8, 16})
     _WINDOW = 31
+    _SPENT = 0.8
 
     def __init__(self, fraction: float = 0.05) -> None:
         if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
             raise UsageError(f"Budget(fraction) expects a number between 0 and 1, such as 0.05, got {fraction!r}.")
         self.fraction = float(fraction)
         self._idle: deque[float] = deque(maxlen=self._WINDOW)
+        self._idle_own: deque[float] = deque(maxlen=self._WINDOW)
         self._recorded: deque[float] = deque(maxlen=self._WINDOW)
         self._own: deque[float] = deque(maxlen=self._WINDOW)
         self._count = 0
@@ -97,6 +104,7 @@ class Budget:
         """Learn what recordings cost here, and when the next one will be paid for."""
         if not recorded:
             self._idle.append(seconds)
+            self._idle_own.append(own_seconds)
             return
         self._count += 1
         if iteration > 0:  # The first iteration also pays for first use: allocations, lazy imports, caches.
@@ -105,8 +113,8 @@ class Budget:
         if self._idle and self._recorded:
             idle = median(self._idle)
             cost = max(median(self._own), median(self._recorded) - idle)
-            paid = math.ceil((self._count + 1) * cost / (self.fraction * idle))
-            self._next = max(iteration + 1, paid)
+            spared = self._SPENT * self.fraction * idle - median(self._idle_own)
+            self._next = max(iteration + 1, math.ceil((self._count + 1) * cost / spared)) if spared > 0 else sys.maxsize
 
     def __repr__(self) -> str:
         return f"Budget({self.fraction})"

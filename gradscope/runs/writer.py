@@ -118,7 +118,7 @@ class RunWriter:
         name = Part(table, self._manifest.writer, self.flushes).name
         repeating = [name for name in _NAMES if name in content.column_names]
         buffer = pa.BufferOutputStream()
-        pq.write_table(content, buffer, use_dictionary=repeating, compression="zstd")
+        pq.write_table(content, buffer, use_dictionary=repeating, compression="lz4")
         part = buffer.getvalue()
         write(self.path / name, part)
         return int(part.size)

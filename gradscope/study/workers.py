@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from gradscope.errors import RunError
 from gradscope.runs.places import Place
 from gradscope.study.attempt import attempt_trial, failure, keep_outcome, one_line
 from gradscope.study.interrupts import interrupts_held, interrupts_ignored
+from gradscope.study.local_cluster import local_cluster
 from gradscope.study.outcome import Outcome
 from gradscope.study.trial import Trial
 
@@ -94,41 +94,22 @@ def _result(future: Any, trial: Trial, folder: Place) -> Outcome:  # noqa: ANN40
 
 @contextlib.contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
-    import dask
     from distributed import Client
 
     if scheduler is not None:
         with _reached(scheduler) as client:
             yield client
         return
-    with tempfile.TemporaryDirectory(prefix="gradscope-", ignore_cleanup_errors=True) as scratch:
-        # One trial a worker at a time: with a second one waiting there, a death would be held against both.
-        with interrupts_held(), dask.config.set({"distributed.scheduler.worker-saturation": 1.0}):
-            cluster = _cluster(workers, scratch)
+    with contextlib.ExitStack() as started:
+        with interrupts_held():
+            cluster = started.enter_context(local_cluster(workers))
             client = Client(cluster, set_as_default=False)  # type: ignore[no-untyped-call]
         try:
             yield client
         finally:
             with interrupts_ignored():
                 client.close()  # type: ignore[no-untyped-call]
-                cluster.close()
-
-
-def _cluster(workers: int, scratch: str) -> Any:  # noqa: ANN401 - distributed has no types
-    from distributed import LocalCluster
-
-    return LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=workers,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        # Any free port: without one, Dask takes 8787 all the same, and warns where another study has it.
-        dashboard_address="127.0.0.1:0",
-        # The trials are small; Dask's own limit would pause them on a machine that others use too.
-        memory_limit=0,
-        local_directory=scratch,
-        # A worker's death is dealt with, and shown as a number: no log lines through the progress bar.
-        silence_logs=logging.CRITICAL,
-    )
+                started.close()
 
 
 @contextlib.contextmanager

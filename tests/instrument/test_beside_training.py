@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,46 @@ def test_everything_may_change_as_soon_as_the_backward_pass_has_ended(kind: str)
         recorded = recorder.latest["l0"]
     for name in ("hidden", "total_gradient", "direct_gradient", "weight_gradient_norm"):
         torch.testing.assert_close(getattr(recorded, name).double(), getattr(truth, name), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gradient_that_the_user_brings_may_change(kind: str) -> None:
+    """A buffer of NumPy's that is handed to `backward` is filled anew for the next call: no tensor tells of it."""
+    layer, batch, buffer = make_layer(kind, 3, 8), torch.randn(9, 4, 3), np.ones((9, 4, 8), np.float32)
+
+    def recorded(*, overwrite: bool) -> gradscope.Trajectory:
+        buffer.fill(1.0)
+        with gradscope.watch(layer, schedule=1) as recorder:
+            output, _ = layer(batch)
+            output.backward(torch.from_numpy(buffer))
+            if overwrite:
+                buffer.fill(7.0)
+            return recorder.latest["l0"]
+
+    left_alone, written_over = recorded(overwrite=False), recorded(overwrite=True)
+    assert torch.equal(left_alone.direct_gradient, written_over.direct_gradient)
+    assert torch.equal(left_alone.total_gradient, written_over.total_gradient)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_nobody_else_holds_is_not_copied(kind: str) -> None:
+    """Where the user keeps neither output nor gradient, their memory is taken as it is; where they do, it is copied."""
+    layer, batch = make_layer(kind, 3, 8), torch.randn(9, 4, 3)
+
+    def copied(*, keep: bool) -> set[str]:
+        with gradscope.watch(layer, schedule=1) as recorder:
+            output, _ = layer(batch)
+            output.register_hook(lambda gradient: kept.append(gradient) if keep else None)
+            kept = [output] if keep else []
+            loss = output[-1].sum()
+            del output
+            loss.backward()
+            recorder.wait()
+            (source,) = recorder._hooks._sources[:-1]
+            return {*source._layers[0].copies[0]._taken} & {"hidden", "arrived0"}
+
+    assert copied(keep=False) == set()
+    assert copied(keep=True) == {"hidden", "arrived0"}
 
 
 def test_packed_input_may_change_too() -> None:

@@ -37,18 +37,34 @@ def test_budget_is_dense_at_first() -> None:
 
 @given(fraction=st.floats(0.01, 0.5), cost=st.floats(0.05, 5.0), idle=st.floats(1e-4, 10.0))
 def test_budget_keeps_its_promise(fraction: float, cost: float, idle: float) -> None:
-    """Over a whole training, its first recordings included, the time added is the fraction, or all there is."""
+    """Over a whole training, its first recordings included, four fifths of the fraction are spent, or all there is."""
     recorded = _simulate(Budget(fraction), 4000, idle, cost * idle)
     share = len(recorded) * cost / 4000
-    assert share <= max(fraction, 7 * cost / 4000) * 1.01
-    assert share >= min(fraction, cost) * 0.95 - 2 * cost / 4000
+    spent = 0.8 * fraction
+    assert share <= max(spent, 7 * cost / 4000) * 1.01
+    assert share >= min(spent, cost) * 0.95 - 2 * cost / 4000
 
 
 def test_budget_waits_as_long_as_a_recording_costs() -> None:
-    """A recording that costs one idle iteration, at 5 %, comes every 20 iterations."""
+    """A recording that costs one idle iteration, at 5 % of which four are spent, comes every 25 iterations."""
     recorded = _simulate(Budget(0.05), 3000, idle=1.0, cost=1.0)
-    assert recorded[:10] == [0, 1, 2, 4, 8, 16, 140, 160, 180, 200]
-    assert {b - a for a, b in itertools.pairwise(recorded[6:])} == {20}
+    assert recorded[:10] == [0, 1, 2, 4, 8, 16, 175, 200, 225, 250]
+    assert {b - a for a, b in itertools.pairwise(recorded[6:])} == {25}
+
+
+def test_budget_pays_idle_iterations_first() -> None:
+    """Where 2 % of each idle iteration is gradscope's, 2 of 4 % are left; where it is more than all, nothing is."""
+
+    def spacing(idle_own: float) -> list[int]:
+        budget, recorded = Budget(0.05), []
+        for i in range(2000):
+            wanted = budget.wants(i)
+            recorded += [i] * wanted
+            budget.observe(i, 1.0 + wanted, 1.0 if wanted else idle_own, recorded=wanted)
+        return [b - a for a, b in itertools.pairwise(recorded[7:])]
+
+    assert set(spacing(0.02)) == {50}
+    assert spacing(0.06) == []
 
 
 def test_default_and_whole_numbers() -> None:

@@ -15,8 +15,9 @@ from gradscope.study.workers import run_on_cluster
 
 
 def _worker_processes():
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    # Forks of the process that has imported everything, which stays for the next cluster.
+    servers = (child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline()))
+    return [worker for server in servers for worker in server.children()]
 
 
 @pytest.fixture
