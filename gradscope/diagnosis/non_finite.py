@@ -35,7 +35,7 @@ def find_non_finite_values(evidence: LayerEvidence) -> Finding | None:
     named = set(table.loc[table["layer"] == evidence.layer, "iteration"])
     affected, recorded = named | set(bad["iteration"]), named | set(evidence.timesteps["iteration"])
     return Finding(
-        code="non-finite-values",
+        code="non-finite",
         severity="error",
         layer=evidence.layer,
         message=(

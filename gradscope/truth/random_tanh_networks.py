@@ -23,7 +23,10 @@ def mean_field_exponent(gain: float, input_std: float = 0.0) -> float:
     density = density / density.sum()
     variance = 1.0
     for _ in range(5000):
+        before = variance
         variance = gain**2 * float((density * torch.tanh(math.sqrt(variance) * x) ** 2).sum()) + input_std**2
+        if math.isclose(variance, before, rel_tol=1e-14):
+            break
     slope = 1 - torch.tanh(math.sqrt(variance) * x) ** 2
     return 0.5 * math.log(gain**2 * float((density * slope**2).sum()))
 

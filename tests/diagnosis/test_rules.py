@@ -207,8 +207,8 @@ def test_the_first_value_that_is_not_finite_is_located(tmp_path):
 
     log = lambda i: {"loss": 1.0, "gradient_norm": float(i + 1) if i < 30 else float("nan")}  # noqa: E731
     found = {f.code: f for f in diagnose(plant(tmp_path, failing, iterations=range(40), logged=log))}
-    assert set(found) == {"non-finite-values", "non-finite-norm"}
-    located = found["non-finite-values"]
+    assert set(found) == {"non-finite", "non-finite-norm"}
+    located = found["non-finite"]
     assert (located.evidence["iteration"], located.evidence["time"], located.evidence["tensor"]) == (
         30,
         19,
@@ -278,7 +278,7 @@ def test_findings_are_sorted_by_severity_and_then_by_the_models_layers(tmp_path)
 def test_the_smallest_and_emptiest_recordings_are_diagnosed(tmp_path, norms):
     """One time, two times, only zeros, only NaN: no rule stumbles."""
     codes = {finding.code for finding in diagnose(plant(tmp_path, lambda _: norms))}
-    assert codes == ({"non-finite-values"} if np.isnan(norms).any() else set())
+    assert codes == ({"non-finite"} if np.isnan(norms).any() else set())
 
 
 def test_hostile_metadata_does_not_stop_a_diagnosis(tmp_path):

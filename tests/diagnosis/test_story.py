@@ -37,7 +37,7 @@ def test_what_happened_first_comes_first(tmp_path):
         (0, "Training begins"),
         (10, "exploding-gradient"),
         (14, "The loss jumps to 50"),
-        (20, "non-finite-values"),
+        (20, "non-finite"),
         (29, "Training ends here"),
     ]
 

@@ -173,7 +173,7 @@ FAULTY = (
     _faulty("norm clipped at 0.001", "gru", "clip-always-on", clip=_norm(1e-3)),
     _faulty("values clipped at 0.001", "gru", "clip-bends-direction", clip=_value(1e-3)),
     _faulty("one wild batch, no clipping", "gru", "clip-never-on", optimizer=_SGD, rate=0.05, batch=_one_wild_batch),
-    _faulty("the rate of another model", "rnn_relu", "non-finite-values", "non-finite-norm", optimizer=_SGD, rate=30.0),
+    _faulty("the rate of another model", "rnn_relu", "non-finite", "non-finite-norm", optimizer=_SGD, rate=30.0),
     _faulty("never in the schedule", "gru", "nothing-recorded", schedule=gradscope.At([10**6])),
     _faulty("weights 100 times too large", "lstm", "saturated-gates", prepare=_scaled(100.0)),
     _faulty("inputs 200 times too strong", "rnn_tanh", "saturated-units", prepare=_input_weights(200.0)),
