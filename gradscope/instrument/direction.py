@@ -146,28 +146,21 @@ class Direction:
 
     def taken_over(self, memory: Workspace) -> "Direction":
         """Return one of its own, of which training will change nothing any more; this one has no gradients then."""
-
-        def copied(name: str, tensor: Tensor) -> Tensor:
-            return memory.take(name, tuple(tensor.shape), tensor.dtype, tensor.device).copy_(tensor)
-
-        def taken(name: str, tensor: Tensor, references: int) -> Tensor:
-            return tensor if nobody_else_holds(tensor, references=references) else copied(name, tensor)
-
         own = copy(self)
-        own._hidden = taken("hidden", self._hidden, self._references + _OF_THE_CALL)
-        own._initial = tuple(copied(f"initial{number}", state) for number, state in enumerate(self._initial))
+        own._hidden = _taken("hidden", self._hidden, memory, self._references + _OF_THE_CALL)
+        own._initial = tuple(memory.copy(f"initial{number}", state) for number, state in enumerate(self._initial))
         needed = self._weights
         if self.projected is not None and (self.kind != "gru" or self.saved_gates is not None):
             needed = {_RECURRENT: self._weights[_RECURRENT]}
         else:
-            own._sequence = copied("sequence", self._sequence)
-        own._weights = {position: copied(f"weight{position}", weight) for position, weight in needed.items()}
+            own._sequence = memory.copy("sequence", self._sequence)
+        own._weights = {position: memory.copy(f"weight{position}", weight) for position, weight in needed.items()}
         arrived = {
-            position: taken(f"arrived{position}", one, self._references)
-            for position, one in self.direct.arrived.items()
+            position: _taken(f"arrived{position}", gradient, memory, self._references)
+            for position, gradient in self.direct.arrived.items()
         }
         own.direct = replace(self.direct, arrived=arrived)
-        own.recurrent = None if self.recurrent is None else copied("recurrent", self.recurrent)
+        own.recurrent = None if self.recurrent is None else memory.copy("recurrent", self.recurrent)
         # These were made by autograd, for the next node alone: nobody else has them.
         self.projected = self.saved_gates = None
         return own
@@ -181,3 +174,7 @@ class Direction:
         self.drop_graph()
         self._sequence = self._hidden = self._sequence.new_empty(0)
         self._initial, self._weights = (), {}
+
+
+def _taken(name: str, tensor: Tensor, memory: Workspace, references: int) -> Tensor:
+    return tensor if nobody_else_holds(tensor, references=references) else memory.copy(name, tensor)

@@ -67,17 +67,9 @@ class Transitions:
         length = max(1, _ELEMENTS_AT_ONCE // max(1, self.states[0][0].numel()))
         for start in range(0, time, length):
             chosen = slice(start, start + length)
-
-            def some(parts: tuple[Tensor, ...], chosen: slice = chosen) -> tuple[Tensor, ...]:
-                return tuple(part[chosen] for part in parts)
-
-            yield replace(
-                self,
-                inputs=self.inputs[chosen],
-                handed=some(self.handed),
-                states=some(self.states),
-                gradients=some(self.gradients),
-            )
+            given = (self.handed, self.states, self.gradients)
+            handed, states, gradients = (tuple(part[chosen] for part in parts) for parts in given)
+            yield replace(self, inputs=self.inputs[chosen], handed=handed, states=states, gradients=gradients)
 
 
 class _Step(nn.Module):

@@ -37,11 +37,8 @@ class Given:
 
     def at(self, times: slice) -> "Given":
         """Return what is known of some of the times."""
-
-        def some(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return tuple(tensor[times] for tensor in tensors)
-
-        before, states, gradients = some(self.before), some(self.states), some(self.gradients)
+        given = (self.before, self.states, self.gradients)
+        before, states, gradients = (tuple(tensor[times] for tensor in tensors) for tensors in given)
         return Given(self.inputs[times], before, states, gradients, self.cell_is_complete)
 
 

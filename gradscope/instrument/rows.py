@@ -1,5 +1,6 @@
 """The whole sequence of each quantity of one pass, in memory that the next recorded pass takes over."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -32,9 +33,7 @@ class Rows:
         time, batch, hidden = direction.shape
         units, kind = direction.units, direction.kind
 
-        def take(name: str, *shape: int) -> Tensor:
-            return workspace.take(name, (*shape,), direction.dtype, direction.device)
-
+        take = partial(_take, workspace, direction)
         # One row more than there are times: h_{t-1} is then a view, with the initial state before time 0.
         states = take("states", time + 1, batch, hidden)
         self.hidden: Float[Tensor, "time batch hidden"] = states[1:]
@@ -57,3 +56,7 @@ class Rows:
     def scratch(self, times: slice, *leading: int) -> Tensor:
         """Return memory for the factors of one block, (time, batch, *leading, units)."""
         return self._take("scratch", times.stop - times.start, self._batch, *leading, self._units)
+
+
+def _take(workspace: Workspace, direction: Direction, name: str, *shape: int) -> Tensor:
+    return workspace.take(name, shape, direction.dtype, direction.device)

@@ -28,3 +28,7 @@ class Workspace:
             buffer = self._buffers[name] = torch.empty(size, dtype=dtype, device=device)
         taken = self._taken[name] = buffer[:size].view(shape)
         return taken
+
+    def copy(self, name: str, tensor: Tensor) -> Tensor:
+        """Return a copy of `tensor`, valid until `name` is taken again."""
+        return self.take(name, tuple(tensor.shape), tensor.dtype, tensor.device).copy_(tensor)
