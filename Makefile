@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help study gallery test lint types check memory clean
+.PHONY: help study gallery test thorough lint types check memory clean
 
 help: ## List these habits.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1@/' | awk -F@ '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -25,6 +25,9 @@ gallery: $(VENV)/installed-data ## Run every built-in study and write its page a
 
 test: $(VENV)/installed-dev ## Install what the tests need and run them.
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
+
+thorough: export GRADSCOPE_EXAMPLES = 10
+thorough: test ## The same with ten times as many drawn cases.
 
 lint: $(VENV)/installed-dev ## Check style, formatting and which package imports which.
 	$(BIN)/ruff check

@@ -5,10 +5,12 @@ import os
 import hypothesis
 import pytest
 
+from tests.examples import examples
+
 # Before torch is imported: the suite runs a process a core, and threads beyond that only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-hypothesis.settings.register_profile("gradscope", deadline=None)
+hypothesis.settings.register_profile("gradscope", examples(60))
 hypothesis.settings.load_profile("gradscope")
 
 

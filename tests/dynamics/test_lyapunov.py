@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -12,6 +12,7 @@ from gradscope.dynamics import entropy_rate, kaplan_yorke_dimension, lyapunov_ex
 from gradscope.dynamics.student import student_quantile
 from gradscope.errors import UsageError
 from tests.dynamics.cells import cases, dense_jacobians, double
+from tests.examples import examples
 
 
 def _linear(matrix):
@@ -65,7 +66,7 @@ def test_leading_exponents_are_those_of_a_plain_loop(case, k, burn_in):
     assert actual.complete == (k == size)
 
 
-@settings(max_examples=25)
+@examples(20)
 @given(st.integers(1, 5), st.integers(1, 7), st.integers(0, 30))
 def test_the_interval_changes_nothing_but_the_cost(size, interval, tangent_burn_in):
     """With a well-conditioned matrix, exponents agree for any number of times between two QR decompositions."""

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from torch import Tensor, nn
 
 import gradscope
 from gradscope.instrument import kernel_call, layers, reconstruction
+from tests.examples import examples
 from tests.oracles import Truth, unroll
 from tests.strategies import KINDS, Case, cases
 
@@ -65,7 +66,7 @@ def assert_equal(
     torch.testing.assert_close(*norms, rtol=1e-3 if tolerance > 1e-8 else 1e-6, atol=1e-6 * largest)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(60)
 @given(case=cases())
 def test_trajectory_equals_the_unrolled_float64_loop(case: Case) -> None:
     """Through the mechanism that gradscope chooses by itself, every quantity equals the oracle's."""
@@ -74,7 +75,7 @@ def test_trajectory_equals_the_unrolled_float64_loop(case: Case) -> None:
     _assert_true(case, module)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(60)
 @given(case=cases())
 def test_sweep_equals_the_unrolled_float64_loop(case: Case) -> None:
     """Where the graph has no node of the projections, as with cuDNN, recomputing and sweeping gives the same."""
@@ -84,7 +85,7 @@ def test_sweep_equals_the_unrolled_float64_loop(case: Case) -> None:
         _assert_true(case, module)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(25)
 @given(case=cases())
 def test_blocks_do_not_show(case: Case) -> None:
     """Going through the sequence two times at a time, by either mechanism, gives the same numbers."""
@@ -96,7 +97,7 @@ def test_blocks_do_not_show(case: Case) -> None:
         _assert_true(case, module)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(25)
 @given(case=cases())
 def test_gru_gates_that_were_saved_are_those_recomputed(case: Case) -> None:
     """The gates of a large GRU are read off the graph, to the same trajectory."""

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import gradscope
 from gradscope.cells import step_functions
 from gradscope.cells.step_functions import register_cell
+from tests.examples import examples
 from tests.instrument.loops import Loop, loops
 from tests.instrument.training import assert_identical
 
@@ -67,7 +68,7 @@ def _train(loop: Loop, *, watched: bool, windows: bool = False, **options: Any) 
     return [*losses, *cells.state_dict().values(), *gradients, torch.get_rng_state()]
 
 
-@settings(max_examples=40)
+@examples(25)
 @given(
     loop=loops(dtypes=(torch.float32, torch.float64, torch.bfloat16)),
     schedule=st.sampled_from(SCHEDULES),

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from torch import Tensor, nn
 
 import gradscope
+from tests.examples import examples
 from tests.instrument.loops import LayerTruth, Loop, loops, oracle
 from tests.strategies import KINDS
 
@@ -34,7 +35,7 @@ def _stacked(tensors: list[Tensor], *, gradient: bool) -> Tensor:
     return stacked.unsqueeze(1) if stacked.dim() == 2 else stacked
 
 
-@settings(max_examples=150)
+@examples(60)
 @given(loop=loops())
 def test_states_and_total_gradients_are_autograds_own(loop: Loop) -> None:
     """In either dtype the total gradient is the very tensor that `retain_grad` keeps, bit for bit, in every layer."""
@@ -77,7 +78,7 @@ def _assert_true(trajectory: gradscope.Trajectory, truth: LayerTruth, tolerance:
     )
 
 
-@settings(max_examples=150)
+@examples(60)
 @given(loop=loops(dtypes=(torch.float64,)))
 def test_everything_equals_the_loop_written_out(loop: Loop) -> None:
     """Total and direct gradients, gates, cell gradients and weight gradients, in every layer and at every time."""
@@ -88,7 +89,7 @@ def test_everything_equals_the_loop_written_out(loop: Loop) -> None:
         _assert_true(trajectory, truths[int(name)], 1e-11)
 
 
-@settings(max_examples=100)
+@examples(40)
 @given(loop=loops(dtypes=(torch.float64,)))
 def test_no_direct_gradient_is_exactly_none(loop: Loop) -> None:
     """Where nothing enters a time directly the direct gradient is 0, and not what rounding leaves of a difference."""

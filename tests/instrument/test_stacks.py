@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequenc
 import gradscope
 from gradscope.instrument import kernel_call, reconstruction, zero_inputs
 from gradscope.instrument.source import Exactness
+from tests.examples import examples
 from tests.oracles import SequenceTruth, unroll_stack
 from tests.strategies import KINDS, make_layer
 
@@ -216,7 +217,7 @@ def _assert_layer(
     torch.testing.assert_close(trajectory.weight_gradient_norm, norms, rtol=loose, atol=atol, msg=name)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(60)
 @given(case=stacks())
 def test_every_layer_and_direction_equals_the_unrolled_loop(case: Stack) -> None:
     """Every quantity of every layer, by the mechanism that gradscope chooses, is the float64 oracle's."""
@@ -228,7 +229,7 @@ def test_every_layer_and_direction_equals_the_unrolled_loop(case: Stack) -> None
         _assert_true(case, case.module)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(60)
 @given(case=stacks())
 def test_sweep_of_every_layer_equals_the_unrolled_loop(case: Stack) -> None:
     """The same where there is no node of the projections, as with cuDNN."""
@@ -237,7 +238,7 @@ def test_sweep_of_every_layer_equals_the_unrolled_loop(case: Stack) -> None:
         _assert_true(case, case.module)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(40)
 @given(case=stacks())
 def test_zero_inputs_of_every_layer_equal_the_unrolled_loop(case: Stack) -> None:
     """The same where gradients come out of the kernel's own backward pass, for nn.RNN as on a GPU."""
@@ -249,7 +250,7 @@ def test_zero_inputs_of_every_layer_equal_the_unrolled_loop(case: Stack) -> None
         _assert_true(case, case.module, exact="rounding")
 
 
-@settings(max_examples=150, deadline=None)
+@examples(60)
 @given(case=stacks())
 def test_training_is_bit_identical(case: Stack) -> None:
     """Loss, every gradient and the random numbers after are those of the unwatched module, bit for bit."""

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import gradscope
+from tests.examples import examples
 from tests.instrument.training import assert_identical
 
 
@@ -201,7 +202,7 @@ def _train(*, watched: bool, said: bool, schedule: object, keep: str, detach_eve
     return [*losses, *model.state_dict().values(), torch.get_rng_state()]
 
 
-@settings(max_examples=20)
+@examples(15)
 @given(
     said=st.booleans(),
     schedule=st.sampled_from((1, 3, gradscope.At([0, 4]), gradscope.Budget(0.5))),
