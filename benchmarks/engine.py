@@ -3,17 +3,21 @@
 overhead  a study of many tiny trials: what each costs that is no training, and the memory of the client as it goes
 shares    of a built-in study's --full form, a few iterations of one trial of each task and cell: trials an hour, and
           what of a trial is what. In processor time, so that it may be measured on a busy machine
-scaling   equal trials on one worker and on two: trials a second, and how busy the workers are; on a machine at rest
+rate      equal trials on --workers workers: trials a second, and how busy the workers are
+scaling   the same on one worker and one processor, and on two of each; on a machine at rest
 """
 
 import argparse
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -40,17 +44,18 @@ SECONDS_BETWEEN_FLUSHES = 2.0
 def main() -> None:
     """Measure what the command line names; all of it if it names nothing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", help="overhead, shares or scaling")
+    parser.add_argument("what", nargs="*", help="overhead, shares, rate or scaling")
     parser.add_argument("--trials", type=int, default=1000, help="of overhead")
-    parser.add_argument("--workers", type=int, default=1, help="of overhead; 0 trains in this process")
+    parser.add_argument("--workers", type=int, default=1, help="of overhead and rate; 0 trains in this process")
     parser.add_argument("--study", default="vanishing", help="of shares")
     given = parser.parse_args()
     measure: dict[str, Callable[[], None]] = {
         "overhead": lambda: overhead(given.trials, given.workers),
         "shares": lambda: shares(given.study),
+        "rate": lambda: rate(given.workers),
         "scaling": scaling,
     }
-    for what in given.what or measure:
+    for what in given.what or ("overhead", "shares", "scaling"):
         print(what, flush=True)
         measure[what]()
 
@@ -144,20 +149,33 @@ def _percent(parts: dict[str, float]) -> str:
     return ", ".join(f"{name} {100 * seconds / sum(parts.values()):.1f} %" for name, seconds in parts.items())
 
 
-def scaling(count: int = 24) -> None:
-    """Train equal trials on one worker and on two."""
+def rate(workers: int, count: int = 24) -> None:
+    """Train equal trials."""
     spec = _adding(count, iterations=200, length=100, hidden=32)
-    rates = []
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = [(trial, Path(folder) / trial.id) for trial in expand_grid(spec)]
+        ends = [(time.perf_counter(), one.seconds) for one in run_on_cluster(jobs, workers)]
+    a_second, busy = _rate(ends, workers)
+    print(f"  {workers} workers: {a_second:.3f} trials a second, training {100 * busy:.0f} % of the time")
+
+
+def scaling() -> None:
+    """Compare one worker that has one processor with two that have two.
+
+    Each in a process of its own, which may use no other processor: what a trial records is worked out in a thread
+    beside it, so that a single worker would otherwise take more than its share.
+    """
+    processors, rates = sorted(os.sched_getaffinity(0)), []
     for workers in (1, 2):
-        with tempfile.TemporaryDirectory() as folder:
-            jobs = [(trial, Path(folder) / trial.id) for trial in expand_grid(spec)]
-            ends = [(time.perf_counter(), one.seconds) for one in run_on_cluster(jobs, workers)]
-        rate, busy = _rate(ends, workers)
-        rates.append(rate)
-        print(
-            f"  {workers} workers: {rate:.2f} trials a second, workers training {100 * busy:.0f} % of the time",
-            flush=True,
-        )
+        measured = subprocess.run(
+            [sys.executable, "-m", "benchmarks.engine", "rate", "--workers", str(workers)],
+            check=True,
+            capture_output=True,
+            text=True,
+            preexec_fn=partial(os.sched_setaffinity, 0, processors[:workers]),
+        ).stdout
+        print(measured.partition("\n")[2], end="", flush=True)
+        rates.append(float(measured.split()[3]))
     print(f"  from one to two: x{rates[1] / rates[0]:.2f}")
 
 
