@@ -75,7 +75,7 @@ class ParameterChanges:
 
 
 class ParameterWatch:
-    """The parameters in one recorded iteration. Here they are copied only; measuring can wait.
+    """The parameters in one recorded iteration. Here they are copied only, under no_grad; measuring can wait.
 
     Clipping needs no call of ours: gradients are copied when a backward pass ends and compared with what the optimiser
     is given; whatever happened in between was clipping.
@@ -156,7 +156,7 @@ class ParameterWatch:
             gradients_are_final: whether no closure will compute them anew.
         """
         new = {
-            name: parameter.detach()
+            name: parameter
             for name, parameter in self._parameters.items()
             if name not in self._weights and (of is None or id(parameter) in of)
         }
@@ -179,7 +179,7 @@ class ParameterWatch:
             before=[before[name] for name in names],
             given=[given[name] for name in names],
             weights=weights,
-            updates=list(torch._foreach_sub([self._parameters[name].detach() for name in names], weights)),
+            updates=list(torch._foreach_sub([self._parameters[name] for name in names], weights)),
             also=self._also,
             micro=self._micro,
         )
@@ -189,7 +189,7 @@ class ParameterWatch:
         self._given.update(_copies({name: gradients[name] for name in of if name in gradients}))
 
     def _gradients(self) -> dict[str, Tensor]:
-        found = {name: p.grad.detach() for name, p in self._parameters.items() if p.grad is not None}
+        found = {name: p.grad for name, p in self._parameters.items() if p.grad is not None}
         return {name: g.coalesce().values() if g.is_sparse else g for name, g in found.items()}
 
 

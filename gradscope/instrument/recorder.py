@@ -192,10 +192,10 @@ class Recorder:
         with torch.no_grad():
             for call in reached:
                 self._finish(call, scale)
-        watch.copy_gradients(scale)
-        self._alarm.parameters(watch.not_finite())
-        if not self._optimizers:
-            watch.before_update(None, gradients_are_final=False)
+            watch.copy_gradients(scale)
+            self._alarm.parameters(watch.not_finite())
+            if not self._optimizers:
+                watch.before_update(None, gradients_are_final=False)
 
     def _finish(self, call: ForwardCall, scale: Tensor | None) -> None:
         try:
