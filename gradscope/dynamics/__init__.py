@@ -13,6 +13,7 @@ from gradscope.dynamics.sizes import norm_per_sequence
 from gradscope.dynamics.spectra import condition_number, singular_values, spectral_radius
 from gradscope.dynamics.total import total_gradient
 from gradscope.dynamics.trajectory import roll_out
+from gradscope.dynamics.truncated import random_error, truncated_cosine, truncated_error
 from gradscope.dynamics.two_time import TwoTimeGradient, cancellation_index, lag_profile, two_time_gradient
 from gradscope.dynamics.weight_shares import (
     gradient_horizon,
@@ -39,11 +40,14 @@ __all__ = [
     "norm_per_sequence",
     "preactivation_gradients",
     "predictability_time",
+    "random_error",
     "roll_out",
     "singular_values",
     "spectral_radius",
     "state_jacobian",
     "total_gradient",
+    "truncated_cosine",
+    "truncated_error",
     "two_time_gradient",
     "weight_gradient_gram",
     "weight_gradient_shares",

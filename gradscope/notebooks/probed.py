@@ -16,6 +16,7 @@ from gradscope.reporting.figures.probed import (
     lag_figure,
     product_figure,
     time_figure,
+    truncation_figure,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _CAPTIONS = {
     "exponents": "Lyapunov exponents: below 0 differences shrink and gradients vanish, above 0 they grow.",
     "jacobians": "What one time does to lengths: at most (largest singular value), and if repeated (spectral radius).",
     "products": "What all times from one to the end do to lengths at most.",
+    "truncation": "How far the gradient of the recurrent weights is off if cut after so many times; dotted, 10 %.",
 }
 _SUMMARY = {
     "layer": "layer",
@@ -76,15 +78,24 @@ class Probe:
         """Direct and total gradients of each time, cancellation, shares in the weights' gradient."""
         return self.tables.times
 
+    @property
+    def truncation(self) -> "pd.DataFrame":
+        """How far the gradient of the recurrent weights is off if it is cut, where the loss enters at the end."""
+        return self.tables.truncation
+
     def figures(self) -> dict[str, "Figure"]:
-        """Return the figures as matplotlib has them: lags, times, exponents, jacobians, products."""
-        return {
+        """Return the figures as matplotlib has them: lags, times, exponents, jacobians, products, truncation.
+
+        The last is there where its table has rows.
+        """
+        figures = {
             "lags": lag_figure(self.lags),
             "times": time_figure(self.times),
             "exponents": exponent_figure(self.exponents),
             "jacobians": jacobian_figure(self.jacobians),
             "products": product_figure(self.jacobians),
         }
+        return figures | ({"truncation": truncation_figure(self.truncation)} if len(self.truncation) else {})
 
     def __repr__(self) -> str:
         columns = [column for column in _SUMMARY if column in self.summary]

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gradscope.dynamics import cancellation_index, norm_per_sequence
+from gradscope.dynamics import cancellation_index, norm_per_sequence, truncated_cosine, truncated_error
 from gradscope.probing.recurrence import Recurrence
 from gradscope.probing.sweep import Sweep
 
@@ -46,6 +46,25 @@ def time_table(recurrence: Recurrence, sweep: Sweep) -> pd.DataFrame:
         }
     )
     return table.sort_values("time", ignore_index=True)
+
+
+def truncation_table(sweep: Sweep) -> pd.DataFrame:
+    """Return one row a truncation length: dL/dW_hh of the last `length` times alone, beside the whole of it.
+
+    `relative_error` is |g_K - g| / |g| and `cosine` that of the two. There are no rows where there is no such gradient
+    (a cell; none that arrives, or is finite), nor where the loss enters before the last time: what is cut off then
+    depends on where each piece of the sequence begins.
+    """
+    at_end = sweep.two_time.loss_times.nonzero().flatten().tolist() == [len(sweep.two_time.loss_times) - 1]
+    if sweep.gram is None or not at_end or not bool(sweep.gram.any()):
+        return pd.DataFrame({"length": np.arange(0), "relative_error": np.zeros(0), "cosine": np.zeros(0)})
+    return pd.DataFrame(
+        {
+            "length": np.arange(1, len(sweep.gram) + 1),
+            "relative_error": _array(truncated_error(sweep.gram)),
+            "cosine": _array(truncated_cosine(sweep.gram)),
+        }
+    )
 
 
 def _array(values: Tensor) -> "np.ndarray[tuple[int], np.dtype[np.float64]]":

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gradscope.errors import UsageError
 from gradscope.probing.capture import capture
-from gradscope.probing.gradient_tables import lag_table, time_table
+from gradscope.probing.gradient_tables import lag_table, time_table, truncation_table
 from gradscope.probing.jacobian_table import jacobian_table
 from gradscope.probing.recurrence import Recurrence
 from gradscope.probing.spectrum_table import measure_exponents, spectrum_table
@@ -28,6 +28,7 @@ class ProbeTables:
         jacobians: one-time Jacobians and their products up to the last time, at some times.
         lags: what each loss time sends so many times back, mean and quantiles over the sequences.
         times: direct and total gradients of each time, cancellation, and shares in the weights' gradient.
+        truncation: how far dL/dW_hh of the last times alone lies from the whole, where the loss enters at the end.
     """
 
     summary: pd.DataFrame
@@ -35,6 +36,7 @@ class ProbeTables:
     jacobians: pd.DataFrame
     lags: pd.DataFrame
     times: pd.DataFrame
+    truncation: pd.DataFrame
 
 
 def measure_model(
@@ -69,7 +71,7 @@ def measure_model(
             raise UsageError(f"{name} must be at least 1, got {value}")
     found = [recurrence.first_sequences(sequences) for recurrence in capture(model, inputs, loss)]
     parts = [_measure(recurrence, lag, exponents, jacobian_times) for recurrence in found]
-    return ProbeTables(*(pd.concat([part[i] for part in parts], ignore_index=True) for i in range(5)))
+    return ProbeTables(*(pd.concat([part[i] for part in parts], ignore_index=True) for i in range(len(parts[0]))))
 
 
 def _measure(recurrence: Recurrence, lag: int | None, exponents: int, jacobian_times: int) -> list[pd.DataFrame]:
@@ -82,6 +84,7 @@ def _measure(recurrence: Recurrence, lag: int | None, exponents: int, jacobian_t
             jacobian_table(recurrence, jacobian_times),
             lag_table(sweep),
             time_table(recurrence, sweep),
+            truncation_table(sweep),
         ]
     for table in tables:
         table.insert(0, "layer", recurrence.name)

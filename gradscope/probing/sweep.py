@@ -30,6 +30,7 @@ class Sweep:
         relative_profile: the same with every loss time counting alike, 1 at lag 0.
         shares: each time's share in the gradient of the recurrent weights; None for a cell.
         horizon: how many of the last times give that gradient up to 1 %; None for a cell, or if it is not finite.
+        gram: inner products of what each two times contribute to that gradient, to one scale; None likewise.
     """
 
     two_time: TwoTimeGradient
@@ -37,6 +38,7 @@ class Sweep:
     relative_profile: Float[Tensor, "lag batch"]
     shares: Float[Tensor, " time"] | None
     horizon: int | None
+    gram: Float[Tensor, "time time"] | None
 
 
 def sweep_back(recurrence: Recurrence) -> Sweep:
@@ -46,10 +48,12 @@ def sweep_back(recurrence: Recurrence) -> Sweep:
     reached = int(loss_times.max()) + 1 if len(loss_times) else 1
     profiles = lag_profile(two_time)[:reached], lag_profile(two_time, relative=True)[:reached]
     if recurrence.place is None:
-        return Sweep(two_time, *profiles, None, None)
+        return Sweep(two_time, *profiles, None, None, None)
     gram = _gram(recurrence, two_time.total)
-    horizon = gradient_horizon(gram) if bool(gram.isfinite().all()) else None
-    return Sweep(two_time, *profiles, weight_gradient_shares(gram), horizon)
+    shares = weight_gradient_shares(gram)
+    if not bool(gram.isfinite().all()):
+        return Sweep(two_time, *profiles, shares, None, None)
+    return Sweep(two_time, *profiles, shares, gradient_horizon(gram), gram)
 
 
 def _gram(recurrence: Recurrence, total: Tensor) -> Float[Tensor, "time time"]:

@@ -37,6 +37,17 @@ def test_every_figure_draws_every_recurrence(probed):
     assert matplotlib.pyplot.get_fignums() == []
 
 
+def test_a_loss_at_the_end_has_a_figure_of_truncation():
+    """One line, from the table's own numbers."""
+    probed = probe(nn.GRU(2, 4), torch.randn(12, 3, 2), lambda y: y[0][-1].square().mean())
+    line = probed.figures()["truncation"].axes[0].lines[0]
+
+    # The first time adds nothing, where the state before it is 0: of twelve times eleven are the whole gradient.
+    np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 11))
+    np.testing.assert_array_equal(line.get_ydata(), probed.truncation["relative_error"][:10])
+    assert "cut after so many times" in probed._repr_html_()
+
+
 def test_a_notebook_gets_a_table_the_reasons_and_the_figures(probed):
     """Well-formed HTML that asks for nothing from elsewhere."""
     page = probed._repr_html_()

@@ -56,6 +56,23 @@ def test_shares_are_those_of_the_closed_form(linear):
     assert linear.summary["weight_gradient_horizon"].item() == int((left > 0.01 * parts.sum()).sum())
 
 
+def test_truncation_leaves_out_what_the_closed_form_says(linear):
+    """One weight: cut after K times the gradient lacks g_1 ... g_(T-K), and cannot but point the same way."""
+    t = np.arange(TIME)
+    parts = FACTOR ** (TIME - 1 - t) * (1 - FACTOR**t)
+    left = np.array([parts[: TIME - length].sum() for length in range(1, TIME + 1)])
+    assert linear.truncation["length"].tolist() == list(range(1, TIME + 1))
+    np.testing.assert_allclose(linear.truncation["relative_error"], left / parts.sum(), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(linear.truncation["cosine"], 1.0, rtol=1e-9)
+
+
+def test_no_truncation_where_the_loss_enters_earlier_or_nothing_arrives():
+    """Then what is cut off depends on where the pieces begin; of nothing there is no share."""
+    inputs = torch.ones(5, 2, 1).double()
+    for loss in (lambda y: y[0].sum(), lambda y: y[0][2].sum(), lambda y: 0 * y[0][-1].sum()):
+        assert len(measure_model(_linear(), inputs, loss).truncation) == 0
+
+
 def test_spectra_are_logarithms_of_the_factor(linear):
     """One exponent, ln 0.9; each Jacobian 0.9; the way from time t to the end 0.9^(lag + 1)."""
     exponents, jacobians = linear.exponents, linear.jacobians

@@ -55,6 +55,23 @@ def time_figure(times: pd.DataFrame) -> "Figure":
     return _figure(times, draw, x="time", y="gradient: total (line), direct (dots)", log_y=True)
 
 
+def truncation_figure(truncation: pd.DataFrame) -> "Figure":
+    """Draw the relative error of a truncated gradient against the truncation length, one line a recurrence.
+
+    Args:
+        truncation: `layer`, `call`, `length`, `relative_error`.
+
+    Returns:
+        The figure.
+    """
+
+    def draw(axes: "Axes", table: pd.DataFrame, line: dict[str, Any]) -> None:
+        shown = table[table["relative_error"] > _FLOOR]
+        axes.plot(shown["length"], shown["relative_error"], **line)
+
+    return _figure(truncation, draw, x="truncation length", y="relative error", log_y=True, level=0.1)
+
+
 def exponent_figure(exponents: pd.DataFrame) -> "Figure":
     """Draw the Lyapunov exponents by size, with their intervals.
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from gradscope.dynamics import random_error, truncated_cosine, truncated_error
 from gradscope.errors import UsageError
 from gradscope.study.measures.products import products
 from gradscope.study.measures.states import gates, states
 from gradscope.study.measures.swept import swept
-from gradscope.study.measures.truncation import random_error, truncated_cosine, truncated_error, truncation
+from gradscope.study.measures.truncation import truncation
 from gradscope.study.measures.two_time import term_sizes, two_time
 from gradscope.study.network import build_network
 from gradscope.study.task_settings import make_task
