@@ -37,6 +37,7 @@ _SUMMARY = {
     "decay_rate": "decay rate [nats per time]",
     "half_life": "half-life [times]",
     "weight_gradient_horizon": "horizon of the weights' gradient [times]",
+    "weight_sensitivity": "sensitivity to the weights",
     "largest_exponent": "largest exponent",
     "times": "times",
     "sequences": "sequences",

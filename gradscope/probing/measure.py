@@ -23,7 +23,8 @@ class ProbeTables:
     """What was measured. Every table begins with the columns `layer` and `call`.
 
     Attributes:
-        summary: one row a recurrence: its verdict, decay rate, half-life, horizon, largest exponent and what follows.
+        summary: one row a recurrence: its verdict, decay rate, half-life, horizon, `weight_sensitivity` (how many per
+            cent the last state moves for one per cent of the recurrent weights), largest exponent and what follows.
         exponents: Lyapunov exponents in nats per time, with their interval over the sequences.
         jacobians: one-time Jacobians and their products up to the last time, at some times.
         lags: what each loss time sends so many times back, mean and quantiles over the sequences.

@@ -8,6 +8,7 @@ import torch
 from gradscope.analysis import fit_decay, underflow_floor, verdict
 from gradscope.dynamics import LyapunovExponents
 from gradscope.probing.recurrence import Recurrence
+from gradscope.probing.sensitivity import weight_sensitivity
 from gradscope.probing.sweep import Sweep
 
 
@@ -39,6 +40,7 @@ def summary_row(recurrence: Recurrence, sweep: Sweep, spectrum: LyapunovExponent
                 "decay_rate_high": decay.rate_high,
                 "half_life": decay.half_life,
                 "weight_gradient_horizon": math.nan if sweep.horizon is None else sweep.horizon,
+                "weight_sensitivity": weight_sensitivity(recurrence),
                 "largest_exponent": float(spectrum.exponents[0]),
                 "kaplan_yorke_dimension": spectrum.kaplan_yorke_dimension,
                 "entropy": spectrum.entropy,

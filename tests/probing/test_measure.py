@@ -9,6 +9,8 @@ from torch import nn
 
 from gradscope.errors import UsageError
 from gradscope.probing import measure_model
+from gradscope.probing.capture import capture
+from gradscope.probing.sensitivity import weight_sensitivity
 from tests.probing.models import Loop, Tagger
 
 pytestmark = pytest.mark.xdist_group("measure")
@@ -64,6 +66,36 @@ def test_truncation_leaves_out_what_the_closed_form_says(linear):
     assert linear.truncation["length"].tolist() == list(range(1, TIME + 1))
     np.testing.assert_allclose(linear.truncation["relative_error"], left / parts.sum(), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(linear.truncation["cosine"], 1.0, rtol=1e-9)
+
+
+def test_sensitivity_is_that_of_the_closed_form(linear):
+    """dh_T/dw of the linear unit is the sum of its g_t; relative to h_T and w."""
+    t = np.arange(TIME)
+    slope = (FACTOR ** (TIME - 1 - t) * (1 - FACTOR**t)).sum() / 0.1
+    last = (1 - FACTOR**TIME) / 0.1
+    assert linear.summary["weight_sensitivity"].item() == pytest.approx(slope * FACTOR / last, rel=1e-9)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_sensitivity_is_autograds(kind):
+    """Every unit of the last state differentiated by every recurrent weight; drawn vectors come near it."""
+    torch.manual_seed(0)
+    module, inputs = kind(2, 10).double(), torch.randn(7, 3, 2).double()
+    last = module(inputs)[0][-1]
+    rows = [torch.autograd.grad(h, module.weight_hh_l0, retain_graph=True)[0].square().sum() for h in last.flatten()]
+    squares = torch.stack(rows).view(last.shape).sum(1)
+    relative = squares * module.weight_hh_l0.square().mean() / last.square().sum(1)
+    expected = float(relative.detach().mean().sqrt())
+
+    (recurrence,) = capture(module, inputs, lambda y: y[0].sum())
+    assert weight_sensitivity(recurrence, vectors=10) == pytest.approx(expected, rel=1e-9)
+    assert weight_sensitivity(recurrence) == pytest.approx(expected, rel=0.5)
+
+
+def test_a_cell_has_no_sensitivity():
+    """Its weights are not known."""
+    tables = measure_model(Loop(nn.GRUCell(2, 4)), torch.randn(6, 3, 2), lambda y: y[-1].sum())
+    assert tables.summary["weight_sensitivity"].isna().all()
 
 
 def test_no_truncation_where_the_loss_enters_earlier_or_nothing_arrives():
