@@ -18,6 +18,7 @@ from gradscope.probing.recurrence import Recurrence
 _VECTORS = 8
 
 
+@torch.no_grad()
 def weight_sensitivity(recurrence: Recurrence, vectors: int = _VECTORS) -> float:
     """Return the relative sensitivity of the last hidden state h to the recurrent weights W.
 
