@@ -38,6 +38,7 @@ _SUMMARY = {
     "half_life": "half-life [times]",
     "weight_gradient_horizon": "horizon of the weights' gradient [times]",
     "weight_sensitivity": "sensitivity to the weights",
+    "gradient_change": "change of the gradient along a step",
     "largest_exponent": "largest exponent",
     "times": "times",
     "sequences": "sequences",
@@ -135,7 +136,7 @@ def probe(
     exponents: int = 8,
     jacobian_times: int = 16,
 ) -> Probe:
-    """Run a model once on a batch and say how gradients travel through each of its recurrences.
+    """Run a model on a batch and say how gradients travel through each of its recurrences.
 
         gradscope.probe(model, x, lambda output: criterion(output, y))
 

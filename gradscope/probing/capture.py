@@ -35,15 +35,13 @@ def capture(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> lis
         UsageError: nothing recurrent ran, the loss is no differentiable number, or a call's form is not supported.
     """
     with ExitStack() as stack:
-        stack.enter_context(_left_as_it_was(model))
+        stack.enter_context(left_as_it_was(model))
         watching = _Watching(model)
         stack.callback(watching.remove)
         # cuDNN has no backward pass in eval mode; the other kernels have.
         stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         with torch.enable_grad():
-            value = loss(
-                model(*inputs) if type(inputs) is tuple else model(inputs)
-            )  # a PackedSequence is no tuple of arguments
+            value = loss(called(model, inputs))
         _check_loss(value)
         seen = watching.seen()
         if not seen:
@@ -82,8 +80,14 @@ def _nothing_ran(model: nn.Module) -> str:
     )
 
 
+def called(model: nn.Module, inputs: Any) -> Any:  # noqa: ANN401 - the model's
+    """Return what the model makes of its inputs; a tuple is several arguments, a PackedSequence is none."""
+    return model(*inputs) if type(inputs) is tuple else model(inputs)
+
+
 @contextmanager
-def _left_as_it_was(model: nn.Module) -> Iterator[None]:
+def left_as_it_was(model: nn.Module) -> Iterator[None]:
+    """Put buffers and the random number generators back afterwards."""
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"})
     with torch.random.fork_rng(devices):

@@ -13,6 +13,7 @@ from gradscope.probing.capture import capture
 from gradscope.probing.gradient_tables import lag_table, time_table, truncation_table
 from gradscope.probing.jacobian_table import jacobian_table
 from gradscope.probing.recurrence import Recurrence
+from gradscope.probing.smoothness import gradient_change
 from gradscope.probing.spectrum_table import measure_exponents, spectrum_table
 from gradscope.probing.summary_row import summary_row
 from gradscope.probing.sweep import sweep_back
@@ -24,7 +25,8 @@ class ProbeTables:
 
     Attributes:
         summary: one row a recurrence: its verdict, decay rate, half-life, horizon, `weight_sensitivity` (how many per
-            cent the last state moves for one per cent of the recurrent weights), largest exponent and what follows.
+            cent the last state moves for one per cent of the recurrent weights), largest exponent and what follows; and
+            `gradient_change`, how many per cent the whole model's gradient changes for one per cent of a step along it.
         exponents: Lyapunov exponents in nats per time, with their interval over the sequences.
         jacobians: one-time Jacobians and their products up to the last time, at some times.
         lags: what each loss time sends so many times back, mean and quantiles over the sequences.
@@ -50,7 +52,7 @@ def measure_model(
     exponents: int = 8,
     jacobian_times: int = 16,
 ) -> ProbeTables:
-    """Run the model once on a batch and measure each of its recurrences.
+    """Run the model on a batch and measure each of its recurrences.
 
     Args:
         model: holds nn.RNN, nn.GRU or nn.LSTM, or loops over cells that are known.
@@ -72,7 +74,9 @@ def measure_model(
             raise UsageError(f"{name} must be at least 1, got {value}")
     found = [recurrence.first_sequences(sequences) for recurrence in capture(model, inputs, loss)]
     parts = [_measure(recurrence, lag, exponents, jacobian_times) for recurrence in found]
-    return ProbeTables(*(pd.concat([part[i] for part in parts], ignore_index=True) for i in range(len(parts[0]))))
+    tables = ProbeTables(*(pd.concat([part[i] for part in parts], ignore_index=True) for i in range(len(parts[0]))))
+    tables.summary["gradient_change"] = gradient_change(model, inputs, loss)
+    return tables
 
 
 def _measure(recurrence: Recurrence, lag: int | None, exponents: int, jacobian_times: int) -> list[pd.DataFrame]:

@@ -98,6 +98,33 @@ def test_a_cell_has_no_sensitivity():
     assert tables.summary["weight_sensitivity"].isna().all()
 
 
+def test_the_gradient_changes_as_the_second_derivative_says():
+    """|H g| / |g| |w| / |g| by differentiating twice; parameters are as they were, and a graph of them still good."""
+    torch.manual_seed(0)
+    model, inputs = Loop(nn.RNNCell(2, 4)).double(), torch.randn(6, 3, 2).double()
+    parameters = list(model.parameters())
+    before = [parameter.clone() for parameter in parameters]
+    value = model(inputs).square().mean()
+    gradients = torch.autograd.grad(value, parameters, create_graph=True)
+    length = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    along = [gradient.detach() / length.detach() for gradient in gradients]
+    product = sum((gradient * direction).sum() for gradient, direction in zip(gradients, along, strict=True))
+
+    got = measure_model(model, inputs, lambda y: y.square().mean()).summary["gradient_change"]
+
+    turned = torch.cat([part.flatten() for part in torch.autograd.grad(product, parameters)]).norm()
+    size = torch.cat([parameter.detach().flatten() for parameter in parameters]).norm()
+    assert got.item() == pytest.approx(float((turned * size / length).detach()), rel=0.01)
+    assert all(torch.equal(a, b) for a, b in zip(before, parameters, strict=True))
+
+
+def test_no_gradient_changes_where_nothing_is_trained():
+    """All parameters frozen, the gradient goes to the inputs alone."""
+    model = Loop(nn.GRUCell(2, 4)).requires_grad_(False)
+    tables = measure_model(model, torch.randn(6, 3, 2, requires_grad=True), lambda y: y.sum())
+    assert tables.summary["gradient_change"].isna().all()
+
+
 def test_no_truncation_where_the_loss_enters_earlier_or_nothing_arrives():
     """Then what is cut off depends on where the pieces begin; of nothing there is no share."""
     inputs = torch.ones(5, 2, 1).double()
