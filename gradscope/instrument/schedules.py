@@ -1,7 +1,6 @@
 """Which iterations are recorded."""
 
 import math
-import sys
 from collections import deque
 from collections.abc import Iterable
 from statistics import median
@@ -77,8 +76,9 @@ class Budget:
     The cost of a recording is the larger of the time spent in gradscope's own code and the difference between the
     median recorded and the median idle iteration: hooks also slow the backward pass where no clock of ours runs, and a
     median is not misled by the user's own evaluation in between. Either is with half of what is worked out beside the
-    training, which slows the iterations after it by about that. What an idle iteration costs is paid first, and a fifth
-    of the share is left for what no clock of ours sees: cold caches after a recording, PyTorch's calls of our hooks.
+    training, which slows the iterations after it by about that. What an idle iteration costs is paid first, out of half
+    of the share at most: of a tiny model there would be no recording else. A fifth of the share is left for what no
+    clock of ours sees: cold caches after a recording, PyTorch's calls of our hooks.
     """
 
     _IN_ADVANCE = frozenset({0, 1, 2, 4, 8, 16})
@@ -113,8 +113,9 @@ class Budget:
         if self._idle and self._recorded:
             idle = median(self._idle)
             cost = max(median(self._own), median(self._recorded) - idle)
-            spared = self._SPENT * self.fraction * idle - median(self._idle_own)
-            self._next = max(iteration + 1, math.ceil((self._count + 1) * cost / spared)) if spared > 0 else sys.maxsize
+            allowed = self._SPENT * self.fraction * idle
+            spared = max(allowed - median(self._idle_own), allowed / 2)
+            self._next = max(iteration + 1, math.ceil((self._count + 1) * cost / spared))
 
     def __repr__(self) -> str:
         return f"Budget({self.fraction})"

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from gradscope.probing.capture import called, left_as_it_was
 
 _STEP = 1e-3
+_COARSEST = 1e-5
+"""Rounding of a dtype in which such a step can still be taken: that of float32 is finer, that of bfloat16 is not."""
 
 
 def gradient_change(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> float:  # noqa: ANN401 - the model's
@@ -27,16 +29,16 @@ def gradient_change(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]
         loss: takes what the model returns and returns one number.
 
     Returns:
-        NaN where there is no gradient.
+        NaN where there is no gradient, or the parameters' dtype is too coarse for such a step.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not parameters:
+    if not parameters or any(torch.finfo(parameter.dtype).eps > _COARSEST for parameter in parameters):
         return math.nan
 
     def gradients() -> list[Tensor]:
         with left_as_it_was(model), torch.backends.cudnn.flags(enabled=False), torch.enable_grad():
             found = torch.autograd.grad(loss(called(model, inputs)), parameters, allow_unused=True)
-        return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+        return [_dense(p, gradient) for p, gradient in zip(parameters, found, strict=True)]
 
     here = gradients()
     reached = [parameter for parameter, gradient in zip(parameters, here, strict=True) if gradient.any()]
@@ -46,6 +48,12 @@ def gradient_change(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]
     with _moved(parameters, here, -_STEP * size / length):
         there = gradients()
     return _norm([b - a for a, b in zip(here, there, strict=True)]) / length / _STEP
+
+
+def _dense(parameter: nn.Parameter, gradient: Tensor | None) -> Tensor:
+    if gradient is None:
+        return torch.zeros_like(parameter)
+    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 @contextmanager

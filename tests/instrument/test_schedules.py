@@ -53,7 +53,7 @@ def test_budget_waits_as_long_as_a_recording_costs() -> None:
 
 
 def test_budget_pays_idle_iterations_first() -> None:
-    """Where 2 % of each idle iteration is gradscope's, 2 of 4 % are left; where it is more than all, nothing is."""
+    """Where 1 % of each idle iteration is gradscope's, 3 of 4 % are left; where it is more, half is all the same."""
 
     def spacing(idle_own: float) -> list[int]:
         budget, recorded = Budget(0.05), []
@@ -63,8 +63,8 @@ def test_budget_pays_idle_iterations_first() -> None:
             budget.observe(i, 1.0 + wanted, 1.0 if wanted else idle_own, recorded=wanted)
         return [b - a for a, b in itertools.pairwise(recorded[7:])]
 
-    assert set(spacing(0.02)) == {50}
-    assert spacing(0.06) == []
+    assert set(spacing(0.01)) == {33, 34}
+    assert set(spacing(0.02)) == set(spacing(0.06)) == {50}
 
 
 def test_default_and_whole_numbers() -> None:

@@ -11,6 +11,7 @@ from gradscope.errors import UsageError
 from gradscope.probing import measure_model
 from gradscope.probing.capture import capture
 from gradscope.probing.sensitivity import weight_sensitivity
+from gradscope.probing.smoothness import gradient_change
 from tests.probing.models import Loop, Tagger
 
 pytestmark = pytest.mark.xdist_group("measure")
@@ -123,6 +124,34 @@ def test_no_gradient_changes_where_nothing_is_trained():
     model = Loop(nn.GRUCell(2, 4)).requires_grad_(False)
     tables = measure_model(model, torch.randn(6, 3, 2, requires_grad=True), lambda y: y.sum())
     assert tables.summary["gradient_change"].isna().all()
+
+
+class _Words(nn.Module):
+    def __init__(self, sparse):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding, self.rnn = nn.Embedding(7, 3, sparse=sparse), nn.GRU(3, 4)
+
+    def forward(self, words):
+        return self.rnn(self.embedding(words))[0]
+
+
+def test_a_sparse_gradient_is_one_too():
+    """That of an embedding; the same numbers as with a dense one."""
+    words = torch.randint(7, (9, 2))
+    changes = [
+        measure_model(_Words(sparse), words, lambda y: y[-1].square().sum()).summary["gradient_change"].item()
+        for sparse in (False, True)
+    ]
+    assert changes[0] > 0
+    assert changes[1] == pytest.approx(changes[0], rel=1e-5)
+
+
+def test_a_coarse_dtype_has_no_change_that_could_be_told():
+    """A thousandth of a bfloat16 is lost in rounding."""
+    model = Tagger(nn.GRU(2, 4)).to(torch.bfloat16)
+    inputs = torch.randn(6, 3, 2, dtype=torch.bfloat16)
+    assert math.isnan(gradient_change(model, inputs, lambda y: y.float().square().mean()))
 
 
 def test_no_truncation_where_the_loss_enters_earlier_or_nothing_arrives():
