@@ -23,23 +23,24 @@ def local_cluster(workers: int) -> Iterator[Any]:
 
     # One trial a worker at a time: with a second one waiting there, a death would be held against both.
     settings = {"distributed.scheduler.worker-saturation": 1.0, **_how_processes_start()}
-    with tempfile.TemporaryDirectory(prefix="gradscope-", ignore_cleanup_errors=True) as scratch:
-        with dask.config.set(settings):
-            _import_once()
-            cluster = LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=workers,
-                threads_per_worker=1,
-                host="127.0.0.1",
-                # Any free port: without one, Dask takes 8787 all the same, and warns where another study has it.
-                dashboard_address="127.0.0.1:0",
-                # The trials are small; Dask's own limit would pause them on a machine that others use too.
-                memory_limit=0,
-                local_directory=scratch,
-                # A worker's death is dealt with, and shown as a number: no log lines through the progress bar.
-                silence_logs=logging.CRITICAL,
-                # As it is now, not as it was when the first cluster of this process was started.
-                env=dict(os.environ),
-            )
+    scratch = tempfile.TemporaryDirectory(prefix="gradscope-", ignore_cleanup_errors=True)
+    # As long as the cluster lives: a worker that replaces another is started under the same settings.
+    with scratch as folder, dask.config.set(settings):
+        _import_once()
+        cluster = LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            # Any free port: without one, Dask takes 8787 all the same, and warns where another study has it.
+            dashboard_address="127.0.0.1:0",
+            # The trials are small; Dask's own limit would pause them on a machine that others use too.
+            memory_limit=0,
+            local_directory=folder,
+            # A worker's death is dealt with, and shown as a number: no log lines through the progress bar.
+            silence_logs=logging.CRITICAL,
+            # As it is now, not as it was when the first cluster of this process was started.
+            env=dict(os.environ),
+        )
         try:
             yield cluster
         finally:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 
 import psutil
 import pytest
@@ -37,7 +38,12 @@ def test_killed_worker_is_replaced_and_every_trial_finishes(make_trial, tmp_path
     results = run_on_cluster(jobs, workers=2)
 
     outcomes = [next(results)]
-    os.kill(_worker_processes()[0].pid, signal.SIGKILL)
+    killed = _worker_processes()[0]
+    os.kill(killed.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while killed in (alive := _worker_processes()) or len(alive) < 2:  # the one in its place is such a fork too
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     outcomes += results
 
     assert sorted(outcome.trial for outcome in outcomes) == sorted(trial.id for trial, _ in jobs)
