@@ -67,16 +67,28 @@ def measure_model(
         The tables.
 
     Raises:
-        UsageError: nothing recurrent ran, the loss is no differentiable number, or a number is out of range.
+        UsageError: nothing recurrent ran, the loss is no differentiable number, a number is out of range, or a
+            recurrence computes in a dtype that is too coarse.
     """
     for name, value in (("sequences", sequences), ("exponents", exponents), ("jacobian_times", jacobian_times)):
         if value < 1:
             raise UsageError(f"{name} must be at least 1, got {value}")
     found = [recurrence.first_sequences(sequences) for recurrence in capture(model, inputs, loss)]
+    for recurrence in found:
+        _check_dtype(recurrence)
     parts = [_measure(recurrence, lag, exponents, jacobian_times) for recurrence in found]
     tables = ProbeTables(*(pd.concat([part[i] for part in parts], ignore_index=True) for i in range(len(parts[0]))))
     tables.summary["gradient_change"] = gradient_change(model, inputs, loss)
     return tables
+
+
+def _check_dtype(recurrence: Recurrence) -> None:
+    dtype = recurrence.direct.dtype
+    if dtype not in (torch.float32, torch.float64):
+        raise UsageError(
+            f"probe measures in float32 or float64, and {recurrence.name} computes in {str(dtype).removeprefix('torch.')}"
+            ": probe a copy, copy.deepcopy(model).float(), on inputs in float32"
+        )
 
 
 def _measure(recurrence: Recurrence, lag: int | None, exponents: int, jacobian_times: int) -> list[pd.DataFrame]:

@@ -1,5 +1,6 @@
 """The tables of a recurrence whose every number is known in closed form."""
 
+import copy
 import math
 
 import numpy as np
@@ -152,6 +153,16 @@ def test_a_coarse_dtype_has_no_change_that_could_be_told():
     model = Tagger(nn.GRU(2, 4)).to(torch.bfloat16)
     inputs = torch.randn(6, 3, 2, dtype=torch.bfloat16)
     assert math.isnan(gradient_change(model, inputs, lambda y: y.float().square().mean()))
+
+
+@pytest.mark.parametrize("module", [nn.LSTM(2, 4), nn.GRUCell(2, 4)], ids=["fused", "cell"])
+def test_a_model_in_a_coarse_dtype_is_refused(module):
+    """PyTorch has no QR decomposition of it: one message that says what to probe instead, and which works."""
+    model = (Tagger if isinstance(module, nn.LSTM) else Loop)(module).to(torch.bfloat16)
+    inputs = torch.randn(6, 3, 2)
+    with pytest.raises(UsageError, match=r"computes in bfloat16: probe a copy, copy.deepcopy\(model\).float\(\)"):
+        measure_model(model, inputs.bfloat16(), lambda y: y.float().square().mean())
+    measure_model(copy.deepcopy(model).float(), inputs, lambda y: y.square().mean())
 
 
 def test_no_truncation_where_the_loss_enters_earlier_or_nothing_arrives():
