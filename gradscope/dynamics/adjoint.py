@@ -66,11 +66,10 @@ def elman_state_adjoint(
     Returns:
         The gradient that goes on backwards into h.
     """
-    sent = delta @ recurrent
-    total[:-1] += sent[1:]
+    total[:-1].view(-1, total.shape[2]).addmm_(delta[1:].flatten(0, 1), recurrent)
     if incoming is not None:
         total[-1] += incoming
-    return sent[0]
+    return delta[0] @ recurrent
 
 
 def gru_adjoint(
@@ -126,12 +125,11 @@ def gru_state_adjoint(
     Returns:
         The gradient that goes on backwards into h.
     """
-    sent = rows @ recurrent
-    total[:-1] += sent[1:]
+    total[:-1].view(-1, total.shape[2]).addmm_(rows[1:].flatten(0, 1), recurrent)
     if incoming is not None:
         total[-1] += incoming
     scan_back(update, total)
-    return sent[0].addcmul(total[0], update[0])
+    return (rows[0] @ recurrent).addcmul_(total[0], update[0])
 
 
 def lstm_adjoint(

@@ -1,6 +1,5 @@
 """Gradients of the parameters: before clipping, as the optimiser got them, and what the update did."""
 
-import math
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradscope.instrument.also import MicroBatches, recurrent_radius, unit_norms
+from gradscope.instrument.nonfinite import is_finite
 from gradscope.instrument.norms import dot, norms
 
 PARAMETER_COLUMNS = ("gradient_norm", "clipped_gradient_norm", "weight_norm", "update_norm")
@@ -143,10 +143,7 @@ class ParameterWatch:
 
     def not_finite(self) -> list[str]:
         """Return whose gradients, as the backward pass left them, are NaN or infinite; only those on the CPU."""
-        on_cpu = {name: gradient for name, gradient in self._before.items() if gradient.device.type == "cpu"}
-        if not on_cpu or math.isfinite(torch.stack(torch._foreach_norm(list(on_cpu.values()))).sum().item()):
-            return []
-        return [name for name, gradient in on_cpu.items() if not gradient.isfinite().all()]
+        return [name for name, gradient in self._before.items() if not is_finite(gradient)]
 
     def before_update(self, of: set[int] | None, *, gradients_are_final: bool) -> None:
         """Copy the weights and, unless a closure will compute them anew, the gradients that are given.
