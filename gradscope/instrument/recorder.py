@@ -61,16 +61,13 @@ class Recorder:
         self._collector = Collector(sink)
         self._ledger = Ledger(self._worker, self._collector)
         self._optimizers = list(optimizers)
-        self._schedule = schedule
-        self._run = run
-        self._scaler = scaler
+        self._schedule, self._run, self._scaler = schedule, run, scaler
         self._cost = Cost()
         self._alarm = NonfiniteAlarm(self._ledger.add_nonfinite)
         self._guard = Guard(self._give_up)
         self._hooks = Attachment([*sources, taps], parameters, also, self._guard, self._alarm, self._after_backward)
-        self._stopped = False
+        self._stopped, self._iteration = False, 0
         self._step = OutermostStep()
-        self._iteration = 0
         self._step_handles = [handle for optimizer in self._optimizers for handle in self._hook_optimizer(optimizer)]
         self._skips = None if scaler is None else SkippedSteps(scaler, self._after_skipped_step)
         # A recorder that is never closed, but dropped or left to the end of the process, still leaves all it recorded.

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from gradscope.runs import open_run
 from tests.strategies import KINDS
 
 State = Tensor | tuple[Tensor, Tensor]
@@ -17,6 +19,28 @@ def make_cell(kind: str, inputs: int, hidden: int, *, bias: bool = True) -> nn.R
     if kind.startswith("rnn_"):
         return nn.RNNCell(inputs, hidden, bias=bias, nonlinearity=kind.removeprefix("rnn_"))
     return {"gru": nn.GRUCell, "lstm": nn.LSTMCell}[kind](inputs, hidden, bias=bias)
+
+
+def float64_cell(kind: str = "gru", hidden: int = 5) -> nn.RNNCellBase:
+    """Build a cell of three inputs, always the same."""
+    torch.manual_seed(0)
+    return make_cell(kind, 3, hidden).double()
+
+
+def inputs_of(time: int, batch: int = 4, seed: int = 0) -> Tensor:
+    """Return x_t of `float64_cell`, (time, batch, 3)."""
+    return torch.randn((time, batch, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def calls_of(run: Path, layer: str) -> dict[int, int]:
+    """Return how many times each call of a layer has in a run."""
+    table = open_run(run).timesteps
+    return table[table["layer"] == layer].groupby("call")["time"].count().to_dict()
+
+
+def gradients_of(states: list[Tensor]) -> Tensor:
+    """Return what autograd left at each state, zero where nothing arrived."""
+    return torch.stack([torch.zeros_like(state) if state.grad is None else state.grad for state in states])
 
 
 @dataclass(frozen=True)

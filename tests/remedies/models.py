@@ -3,6 +3,10 @@
 import torch
 from torch import nn
 
+from gradscope.remedies.trial import try_remedies
+
+SEEDS = [3, 8]
+
 
 class Reader(nn.Module):
     """Reads a sequence and answers from its last output."""
@@ -48,3 +52,8 @@ class Loop:
     def _note(self, model: nn.Module) -> None:
         squares = [parameter.grad.square().sum() for parameter in model.parameters() if parameter.grad is not None]
         self.norms[-1].append(float(sum(squares) ** 0.5))
+
+
+def tried(loop, factory, *remedies, iterations=8, lag=None, seeds=SEEDS):
+    """Try some remedies."""
+    return try_remedies(loop, factory, remedies or None, iterations=iterations, seeds=seeds, lag=lag)
