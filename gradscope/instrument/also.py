@@ -59,18 +59,13 @@ class MicroBatches:
 
     Attributes:
         norms: |d_k| of what the k-th pass added, one number each.
-        accumulated: a gradient was added since the last `add`. A pass of torch.autograd.grad adds none.
     """
 
     def __init__(self) -> None:
         self.norms: list[Tensor] = []
-        self.accumulated = False
 
     def add(self, before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
-        """Take the gradients before and after a pass; what was not there before was 0."""
-        if not self.accumulated:
-            return
-        self.accumulated = False
+        """Take the gradients that a pass changed, before and after; what was not there before was 0."""
         added = [value - before[name] if name in before else value for name, value in after.items()]
         self.norms.append(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(added))))
 

@@ -15,6 +15,9 @@ from gradscope.instrument.nonfinite import NonfiniteAlarm
 from gradscope.instrument.parameters import ParameterWatch
 from gradscope.instrument.source import ForwardCall, Source, Unrecordable
 
+_MOST_BACKWARDS = 2_000
+"""In one iteration: rows are written when it ends, and if it never does they would fill the memory."""
+
 
 class Attachment:
     """What sources tell of an iteration comes together here: see `Listener`.
@@ -49,6 +52,7 @@ class Attachment:
         self._calls: weakref.WeakSet[ForwardCall] = weakref.WeakSet()
         self._waiting: defaultdict[int, list[ForwardCall]] = defaultdict(list)
         self._skipped: set[str] = set()
+        self._backwards = 0
 
     def attach(self) -> None:
         """Put all hooks on, or go on with those of the iteration before."""
@@ -68,7 +72,7 @@ class Attachment:
         Raises:
             Exception: what went wrong with one of them, after the others.
         """
-        self.parameters = None
+        self.parameters, self._backwards = None, 0
         calls = [*self._calls]
         self._calls.clear()
         self._waiting.clear()
@@ -139,6 +143,12 @@ class Attachment:
         if watch is None:
             return  # The iteration ended, or recording stopped, before this backward pass.
         with self.guard:
+            self._backwards += 1
+            if self._backwards > _MOST_BACKWARDS:
+                raise RuntimeError(
+                    f"{_MOST_BACKWARDS} backward passes went through the model and no iteration ended: give watch the "
+                    "optimizer whose step() ends it, or call recorder.end_iteration()"
+                )
             self._backward_ended(watch, sorted(waiting, key=lambda call: call.order))
 
 

@@ -29,6 +29,7 @@ from gradscope.instrument.loop_sequence import HIDDEN, LoopSequence
 from gradscope.instrument.loop_stock import STOCK, StockCell, is_stock
 from gradscope.instrument.loop_taught import TaughtCell
 from gradscope.instrument.source import Listener, Unrecordable
+from gradscope.instrument.transformed import UNDER_TORCH_FUNC, is_captured, is_under_torch_func
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -94,10 +95,12 @@ class CellLoopSource:
         output: Any,  # noqa: ANN401 - what a module returns
     ) -> None:
         listener = self._listener
-        if listener is None or not torch.is_grad_enabled() or replaying():
+        if listener is None or not torch.is_grad_enabled() or replaying() or is_captured():
             return
         with listener.guard:
             try:
+                if is_under_torch_func():
+                    raise Unrecordable(UNDER_TORCH_FUNC)
                 self._note(args, kwargs, output, listener)
             except Unrecordable as reason:
                 listener.skipped(self._cell.name, reason)

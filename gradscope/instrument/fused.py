@@ -12,6 +12,7 @@ from gradscope.instrument.inert import InertWhenCopied
 from gradscope.instrument.kernel_call import KernelCall, Layer
 from gradscope.instrument.kernels import Interception, KernelArguments, Substitute
 from gradscope.instrument.source import Exactness, Listener, Unrecordable
+from gradscope.instrument.transformed import UNDER_TORCH_FUNC, is_captured, is_under_torch_func
 from gradscope.instrument.zero_inputs import with_zero_inputs
 
 if TYPE_CHECKING:
@@ -88,7 +89,9 @@ class FusedSource:
 
     def _before_forward(self, listener: Listener, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with listener.guard:
-            if not torch.is_grad_enabled():
+            if is_under_torch_func():
+                listener.skipped(self._layers[0].name, Unrecordable(UNDER_TORCH_FUNC))
+            if not torch.is_grad_enabled() or is_captured() or is_under_torch_func():
                 self._open.append(None)
                 return
             given = args[0] if args else kwargs.get("input")

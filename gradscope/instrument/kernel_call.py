@@ -95,6 +95,7 @@ class KernelCall:
         used = (arguments.sequence, output, *arguments.initial, *arguments.weights)
         self._versions = [(tensor.detach(), tensor._version) for tensor in used]
         self._task: int | None = None
+        self._has_differentiable_gradient = self._is_second_order = False
         self._dropped = False
         self._hook(arguments, output, final)
         if zeros is not None:
@@ -126,6 +127,8 @@ class KernelCall:
             if task != self._task:  # Another backward pass through the same graph, or a second try after one broke off.
                 self._task = task
                 self._forget_gradients()
+                self._is_second_order = self._has_differentiable_gradient
+                self._has_differentiable_gradient |= torch.is_grad_enabled()  # as under create_graph=True
             gradient = gradients[output_number]
             if gradient is not None:
                 for direction in self._directions:
@@ -155,8 +158,13 @@ class KernelCall:
             What is left to do for the pass of each direction.
 
         Raises:
-            Unrecordable: something was changed in place.
+            Unrecordable: something was changed in place, or gradients were differentiated.
         """
+        if self._is_second_order:
+            raise Unrecordable(
+                "a backward pass came after one with create_graph=True. What the gradient of a gradient adds enters "
+                "inside PyTorch's fused function, where it cannot be seen; in a loop over cells it can"
+            )
         if any(tensor._version != version for tensor, version in self._versions):
             raise Unrecordable(
                 "the layer's input, output or weights were changed in place between the forward pass and the end of "

@@ -190,8 +190,11 @@ class Interception(TorchFunctionMode):
     def _call(self, arguments: KernelArguments) -> tuple[Tensor, tuple[Tensor, ...]]:
         if arguments.layers == 1:
             return self._call_layer(arguments)
+        if arguments.sequence.device.type == "cpu":
+            return self._call_stack(arguments)
+        # cuDNN wants the weights of the whole stack in one piece of memory, and says so for each layer of it. Filters,
+        # and what has been warned of already, are the process's own: they are touched only where they have to be.
         with warnings.catch_warnings():
-            # cuDNN wants the weights of the whole stack in one piece of memory, and says so for each layer of it.
             warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
             return self._call_stack(arguments)
 

@@ -53,7 +53,8 @@ class Packed:
 
     def __init__(self, batch_sizes: Int[Tensor, " time"], device: torch.device) -> None:
         self._batch_sizes = batch_sizes
-        sequences = torch.arange(int(batch_sizes[0]))
+        # Where batch sizes always are, whatever the user's default device is.
+        sequences = torch.arange(int(batch_sizes[0]), device=batch_sizes.device)
         exists = sequences < batch_sizes[:, None]
         self.exists: Bool[Tensor, "time batch"] | None = exists.to(device)
         self.lengths: Int[Tensor, " batch"] | None = exists.sum(0).to(device)

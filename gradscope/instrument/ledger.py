@@ -113,6 +113,8 @@ class Ledger:
 
     def save(self) -> None:
         """Write what came before an error, unless writing is what failed; there will be no other call."""
+        if not self._worker.is_of_this_process:
+            return
         self._worker.join()
         with Guard(lambda _: None):
             self._collector.add_iterations(self._untold)

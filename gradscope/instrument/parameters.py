@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -102,16 +103,15 @@ class ParameterWatch:
         # outlive a model that nobody holds any more.
         notify, watch = weakref.WeakMethod(arrived), weakref.ref(self)
 
-        def hook(_: Tensor) -> None:
+        def hook(name: str, _: Tensor) -> None:
             arrived, this = notify(), watch()
             if arrived is not None and this is not None:
-                if this._micro is not None:
-                    this._micro.accumulated = True
+                this._arrived.add(name)
                 arrived()
 
         self._handles = [
-            parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
-            for parameter in self._parameters.values()
+            parameter.register_post_accumulate_grad_hook(partial(hook, name))  # type: ignore[no-untyped-call]
+            for name, parameter in self._parameters.items()
         ]
 
     def begin(self) -> bool:
@@ -120,6 +120,7 @@ class ParameterWatch:
         Returns:
             Whether the parameters that are trained are still those with hooks.
         """
+        self._arrived: set[str] = set()
         self._before: dict[str, Tensor] = {}
         self._given: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor] = {}
@@ -133,13 +134,21 @@ class ParameterWatch:
         self._handles = []
 
     def copy_gradients(self, scale: Tensor | None) -> None:
-        """Keep the gradients as the backward pass left them, divided by the loss scale of mixed precision."""
-        earlier, self._before = self._before, _copies(self._gradients())
+        """Keep the gradients as the backward pass left them, divided by the loss scale of mixed precision.
+
+        Only of parameters that it reached. The others may hold what is of no backward pass any more, clipped already or
+        of the iteration before: one by `torch.autograd.grad` reaches none.
+        """
+        arrived, self._arrived = self._arrived, set()
+        if not arrived:
+            return
+        new = _copies({name: gradient for name, gradient in self._gradients().items() if name in arrived})
         if scale is not None:
-            for gradient in self._before.values():
+            for gradient in new.values():
                 gradient.div_(scale.to(gradient.device))
         if self._micro is not None:
-            self._micro.add(earlier, self._before)
+            self._micro.add(self._before, new)
+        self._before.update(new)
 
     def not_finite(self) -> list[str]:
         """Return whose gradients, as the backward pass left them, are NaN or infinite; only those on the CPU."""
@@ -176,7 +185,7 @@ class ParameterWatch:
             before=[before[name] for name in names],
             given=[given[name] for name in names],
             weights=weights,
-            updates=list(torch._foreach_sub([self._parameters[name] for name in names], weights)),
+            updates=list(torch._foreach_sub([_real(self._parameters[name]) for name in names], weights)),
             also=self._also,
             micro=self._micro,
         )
@@ -195,4 +204,10 @@ def _trained(parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return dict(zip(tensors, torch._foreach_clone(list(tensors.values())), strict=True)) if tensors else {}
+    copied = torch._foreach_clone([_real(tensor) for tensor in tensors.values()]) if tensors else ()
+    return dict(zip(tensors, copied, strict=True))
+
+
+def _real(tensor: Tensor) -> Tensor:
+    # Of a complex number both parts: norms and cosines over all numbers are the same.
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor

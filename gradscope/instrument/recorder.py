@@ -280,7 +280,7 @@ class Recorder:
         self._step_handles = []
         if self._skips is not None:
             self._skips.remove()
-        if not self._stopped:
+        if not self._stopped and self._worker.is_of_this_process:
             with self._guard:
                 self._hooks.detach()
                 self._ledger.close(

@@ -16,7 +16,6 @@ FEW_SEQUENCES = 4
 _FLUSH_SECONDS = 2.0
 _FLUSH_BYTES = 8 * 2**20
 _FLUSH_ITERATIONS = 10_000
-_PASSES_IN_ONE_ITERATION = 2_000
 
 
 class Sink:
@@ -36,7 +35,6 @@ class Sink:
         self._budget = StateBudget()
         self._pending = Pending()
         self._pending_bytes = 0
-        self._passes_of_iteration = 0
         self._recorded = 0
         self._next_flush = 0.0
         self._alarmed = False
@@ -61,17 +59,10 @@ class Sink:
         """Add one pass through one layer.
 
         Raises:
-            RuntimeError: iterations never end, so that nothing will ever be written.
             RunError: the folder cannot be written.
         """
         if self._writer is None:
             return
-        self._passes_of_iteration += 1
-        if self._passes_of_iteration > _PASSES_IN_ONE_ITERATION:
-            raise RuntimeError(
-                f"{_PASSES_IN_ONE_ITERATION} backward passes went through {numbered.made.layer} and no iteration "
-                "ended: give watch the optimizer whose step() ends it, or call recorder.end_iteration()"
-            )
         made, scale = numbered.made, numbered.scale
         if self._affordable(made.hidden, numbered.iteration):
             hidden, gradient = (states[:, : self._sequences] for states in (made.hidden, made.total_gradient))
@@ -98,7 +89,6 @@ class Sink:
         if self._writer is None:
             return
         self._pending.add_iteration(record)
-        self._passes_of_iteration = 0
         self._recorded += recorded
         if self._pending_bytes >= _FLUSH_BYTES or len(self._pending) >= _FLUSH_ITERATIONS:
             self.flush()

@@ -79,9 +79,14 @@ class Worker:
             size: about how many bytes it holds; None if it is not worth the thread.
 
         Raises:
+            RuntimeError: this is a fork of the process that watches: both would write the same files.
             Exception: what the job raised, where it ran at once.
         """
-        if self._executor is None or not self.is_of_this_process or size is None:
+        if not self.is_of_this_process:
+            raise RuntimeError(
+                "this process was forked off the one that called gradscope.watch: call it in the process that trains"
+            )
+        if self._executor is None or size is None:
             self.join()
             self._run([job])
             self._raise()

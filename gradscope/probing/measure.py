@@ -86,8 +86,8 @@ def _check_dtype(recurrence: Recurrence) -> None:
     dtype = recurrence.direct.dtype
     if dtype not in (torch.float32, torch.float64):
         raise UsageError(
-            f"probe measures in float32 or float64, and {recurrence.name} computes in {str(dtype).removeprefix('torch.')}"
-            ": probe a copy, copy.deepcopy(model).float(), on inputs in float32"
+            f"probe measures in float32 or float64, and {recurrence.name} computes in "
+            f"{str(dtype).removeprefix('torch.')}: probe a copy, copy.deepcopy(model).float(), on inputs in float32"
         )
 
 

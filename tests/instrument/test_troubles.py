@@ -120,7 +120,7 @@ def test_a_step_that_raises_does_not_end_recording(tmp_path: Path) -> None:
 
 def test_iterations_that_never_end_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A forgotten end_iteration() is said before memory fills."""
-    monkeypatch.setattr("gradscope.instrument.sink._PASSES_IN_ONE_ITERATION", 5)
+    monkeypatch.setattr("gradscope.instrument.attachment._MOST_BACKWARDS", 5)
     model = make_model("gru")
     with (
         pytest.warns(UserWarning, match=r"no iteration ended.*call recorder.end_iteration\(\)"),
