@@ -3,7 +3,7 @@
 import datetime
 import platform
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, SupportsIndex, get_args
 
 import torch
 from torch import nn
@@ -33,7 +33,7 @@ def watch(
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
     *,
     run: PlaceLike | None = None,
-    schedule: Schedule | int | None = None,
+    schedule: Schedule | SupportsIndex | None = None,
     keep: Keep = "states",
     scaler: GradScaler | None = None,
     metadata: Mapping[str, object] | None = None,
