@@ -8,6 +8,7 @@ from functools import partial
 from torch import Tensor
 from torch.optim import Optimizer
 
+from gradscope.errors import UsageError
 from gradscope.instrument.collector import Collector, EndedIteration
 from gradscope.instrument.guard import Guard, say
 from gradscope.instrument.nonfinite import NonfiniteRow
@@ -141,9 +142,9 @@ class Ledger:
         scalars, self.scalars = self.scalars, {}
         if not (recorded or scalars):
             return
-        rate = optimizers[0].param_groups[0].get("lr") if optimizers else None
+        rate = _learning_rate(optimizers)
         if rate is not None:
-            scalars.setdefault("learning_rate", checked_scalar("learning_rate", rate))
+            scalars.setdefault("learning_rate", rate)
         scalars["seconds"] = seconds
         self._untold.append(EndedIteration(iteration, scalars, recorded, changes))
 
@@ -153,3 +154,10 @@ class Ledger:
         self._told_at = now
         # Not sooner: a thread beside the optimiser, which runs in Python, would only wait for Python's lock with it.
         self._worker.begin()
+
+
+def _learning_rate(optimizers: Sequence[Optimizer]) -> float | Tensor | None:
+    try:
+        return checked_scalar("learning_rate", optimizers[0].param_groups[0].get("lr") if optimizers else None)
+    except UsageError:
+        return None  # An optimiser may keep there what it likes, such as a function: nobody asked for it to be noted.
