@@ -19,6 +19,21 @@ class Unlike(torch.optim.Optimizer):
         """Do nothing."""
 
 
+class Wrapper(torch.optim.Optimizer):
+    """Lets another optimizer do it all, as accelerate's does: `Optimizer.__init__` is never called."""
+
+    def __init__(self, optimizer: object) -> None:
+        self.optimizer = optimizer
+
+    def step(self, closure: object = None) -> None:
+        """Hand the call on."""
+        self.optimizer.step(closure)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Hand the call on."""
+        self.optimizer.zero_grad(set_to_none)
+
+
 def _recorded(model: torch.nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> gradscope.Run:
     with gradscope.watch(model, optimizer, run=folder, schedule=1):
         for _ in range(3):
@@ -36,3 +51,26 @@ def test_a_learning_rate_that_is_no_number_is_not_noted(tmp_path: Path, rate: ob
     assert run.iterations["iteration"].tolist() == [0, 1, 2]
     assert run.iterations["learning_rate"].isna().all()
     assert run.complete
+
+
+def test_of_a_wrapper_the_optimizer_inside_is_watched(tmp_path: Path) -> None:
+    """Where a wrapper holds a wrapper too; no hook is left on any of them."""
+    model = make_model("gru")
+    inside = torch.optim.SGD(model.parameters(), lr=0.5)
+    run = _recorded(model, Wrapper(Wrapper(inside)), tmp_path / "run")
+    assert run.iterations["learning_rate"].tolist() == [0.5] * 3
+    assert run.timesteps["iteration"].unique().tolist() == [0, 1, 2]
+    assert not inside._optimizer_step_pre_hooks
+    assert not inside._optimizer_step_post_hooks
+
+
+@pytest.mark.parametrize("inside", [None, "SGD"])
+def test_a_wrapper_of_nothing_that_steps_is_refused(tmp_path: Path, inside: object) -> None:
+    """One message says what to pass instead, before anything is written."""
+    with pytest.raises(gradscope.UsageError) as caught:
+        gradscope.watch(make_model("gru"), Wrapper(inside), run=tmp_path / "run")
+    assert str(caught.value) == (
+        "The optimizer (Wrapper) takes no hooks, since it never called torch.optim.Optimizer.__init__. Pass the "
+        "optimizer inside it that takes the steps."
+    )
+    assert not (tmp_path / "run").exists()
