@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -19,6 +20,11 @@ from gradscope.instrument.worker import Worker
 
 _LONGEST_UNTOLD_SECONDS = 1.0
 _MOST_UNTOLD = 1_000
+_TOO_EARLY = (
+    "gradscope records no gradients of this training: an optimizer steps inside the backward pass, as from "
+    "register_post_accumulate_grad_hook, and changes weights before all gradients are there. Where they are to be "
+    "recorded, call step() after backward()."
+)
 
 
 class Ledger:
@@ -40,6 +46,7 @@ class Ledger:
         self._collector = collector
         self._untold: list[EndedIteration] = []
         self._told_at = 0.0
+        self._said_too_early = False
 
     def add_pass(self, work: Work, iteration: int, scale: Tensor | None, *, size: int | None) -> None:
         """Have a pass worked out and taken.
@@ -77,6 +84,9 @@ class Ledger:
             recorded: whether hooks were on the model.
         """
         now = time.perf_counter()
+        if recorded and changes is None and not self._said_too_early and torch._C._current_graph_task_id() >= 0:
+            self._said_too_early = True
+            say(_TOO_EARLY)
         self._note(iteration, now - started, optimizers, changes, recorded=recorded)
         late = now - self._told_at > _LONGEST_UNTOLD_SECONDS or len(self._untold) > _MOST_UNTOLD
         if self._untold and (recorded or late):

@@ -74,3 +74,40 @@ def test_a_wrapper_of_nothing_that_steps_is_refused(tmp_path: Path, inside: obje
         "optimizer inside it that takes the steps."
     )
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("last", [0, -1])
+def test_steps_inside_the_backward_pass_are_said(tmp_path: Path, last: int) -> None:
+    """Once, and no more than that: weights change before all gradients are there. Training goes on."""
+    model = make_model("gru")
+    optimizers = [torch.optim.SGD([parameter], lr=0.1) for parameter in model.parameters()]
+    for parameter, optimizer in zip(model.parameters(), optimizers, strict=True):
+        parameter.register_post_accumulate_grad_hook(lambda _, optimizer=optimizer: optimizer.step())
+    ordered = optimizers if last else optimizers[::-1]
+    with (
+        pytest.warns(UserWarning, match="an optimizer steps inside the backward pass") as caught,
+        gradscope.watch(model, ordered, run=tmp_path / "run", schedule=1) as recorder,
+    ):
+        for _ in range(3):
+            model.zero_grad()
+            loss = model(torch.ones(2, 5, 3)).sum()
+            recorder.log(loss=loss)
+            loss.backward()
+    assert len(caught) == 1
+    assert len(gradscope.open_run(tmp_path / "run").iterations) == 3
+
+
+def test_a_training_inside_a_backward_pass_of_another_is_recorded(tmp_path: Path) -> None:
+    """Its own backward pass is over when it steps: nothing is said."""
+    model = make_model("gru")
+    optimizer, runs = torch.optim.SGD(model.parameters(), lr=0.1), []
+
+    def train_inside(_: torch.Tensor) -> None:
+        with torch.enable_grad():
+            runs.append(_recorded(model, optimizer, tmp_path / "run"))
+
+    outer = torch.ones(1, requires_grad=True)
+    doubled = outer * 2
+    doubled.register_hook(train_inside)
+    doubled.backward()
+    assert runs[0].timesteps["iteration"].unique().tolist() == [0, 1, 2]
