@@ -22,6 +22,7 @@ from gradscope.diagnosis.saturated_gates import find_saturated_gates
 from gradscope.diagnosis.saturated_units import find_saturated_units
 from gradscope.diagnosis.short_horizon import find_short_horizon
 from gradscope.diagnosis.truncation_too_short import find_truncation_too_short
+from gradscope.diagnosis.unusable_lag import find_unusable_lag
 from gradscope.diagnosis.update_too_large import find_update_too_large
 from gradscope.diagnosis.update_too_small import find_update_too_small
 from gradscope.diagnosis.vanishing_gradient import find_vanishing_gradient
@@ -78,7 +79,9 @@ def examine(run: Run) -> Examination:
         The evidence of each layer, and the findings.
     """
     layers = tuple(evidence for layer in run.layers if (evidence := layer_evidence(run, layer)) is not None)
-    candidates = [rule(run) for rule in RUN_RULES]
+    # Of what was said about the run, not of the training: no rule.
+    candidates = [find_unusable_lag(run)]
+    candidates += [rule(run) for rule in RUN_RULES]
     candidates += [rule(evidence) for evidence in layers for rule in LAYER_RULES]
     findings = [finding for finding in candidates if finding is not None]
     return Examination(layers, tuple(sorted(findings, key=lambda finding: _place(finding, run.layers))))

@@ -5,9 +5,11 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from gradscope.errors import UsageError
 from gradscope.instrument.collector import Collector, EndedIteration
 from gradscope.instrument.guard import Guard, say
 from gradscope.instrument.nonfinite import NonfiniteRow
@@ -18,6 +20,11 @@ from gradscope.instrument.worker import Worker
 
 _LONGEST_UNTOLD_SECONDS = 1.0
 _MOST_UNTOLD = 1_000
+_TOO_EARLY = (
+    "gradscope records no gradients of this training: an optimizer steps inside the backward pass, as from "
+    "register_post_accumulate_grad_hook, and changes weights before all gradients are there. Where they are to be "
+    "recorded, call step() after backward()."
+)
 
 
 class Ledger:
@@ -39,6 +46,7 @@ class Ledger:
         self._collector = collector
         self._untold: list[EndedIteration] = []
         self._told_at = 0.0
+        self._said_too_early = False
 
     def add_pass(self, work: Work, iteration: int, scale: Tensor | None, *, size: int | None) -> None:
         """Have a pass worked out and taken.
@@ -76,6 +84,9 @@ class Ledger:
             recorded: whether hooks were on the model.
         """
         now = time.perf_counter()
+        if recorded and changes is None and not self._said_too_early and torch._C._current_graph_task_id() >= 0:
+            self._said_too_early = True
+            say(_TOO_EARLY)
         self._note(iteration, now - started, optimizers, changes, recorded=recorded)
         late = now - self._told_at > _LONGEST_UNTOLD_SECONDS or len(self._untold) > _MOST_UNTOLD
         if self._untold and (recorded or late):
@@ -143,9 +154,9 @@ class Ledger:
         scalars, self.scalars = self.scalars, {}
         if not (recorded or scalars):
             return
-        rate = optimizers[0].param_groups[0].get("lr") if optimizers else None
+        rate = _learning_rate(optimizers)
         if rate is not None:
-            scalars.setdefault("learning_rate", checked_scalar("learning_rate", rate))
+            scalars.setdefault("learning_rate", rate)
         scalars["seconds"] = seconds
         self._untold.append(EndedIteration(iteration, scalars, recorded, changes))
 
@@ -155,3 +166,10 @@ class Ledger:
         self._told_at = now
         # Not sooner: a thread beside the optimiser, which runs in Python, would only wait for Python's lock with it.
         self._worker.begin()
+
+
+def _learning_rate(optimizers: Sequence[Optimizer]) -> float | Tensor | None:
+    try:
+        return checked_scalar("learning_rate", optimizers[0].param_groups[0].get("lr") if optimizers else None)
+    except UsageError:
+        return None  # An optimiser may keep there what it likes, such as a function: nobody asked for it to be noted.

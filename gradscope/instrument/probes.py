@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, SupportsIndex
 
 from torch import Tensor, nn
 
@@ -29,7 +29,7 @@ class ProbeAt:
 
     def __init__(
         self,
-        iterations: Iterable[int],
+        iterations: Iterable[SupportsIndex],
         inputs: Any,  # noqa: ANN401 - whatever the model takes
         loss: Callable[[Any], Tensor],
         **settings: Any,  # noqa: ANN401 - they are checked where they are used

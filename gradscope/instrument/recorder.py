@@ -57,8 +57,7 @@ class Recorder:
     ) -> None:
         self._probes, self._taps = probes, taps
         self._device = next(iter(parameters.values())).device
-        self._worker = Worker(self._device)
-        self._collector = Collector(sink)
+        self._worker, self._collector = Worker(self._device), Collector(sink)
         self._ledger = Ledger(self._worker, self._collector)
         self._optimizers = list(optimizers)
         self._schedule, self._run, self._scaler = schedule, run, scaler
@@ -106,7 +105,8 @@ class Recorder:
         Args:
             name: of the recurrence; it becomes the layer's name.
             tensor: h_t, (batch, hidden) or (hidden,).
-            time: t; the time after that of the newest tap of this name if left out.
+            time: t, in any order, without gaps; the lowest of a sequence is recorded as time 0. The time after that of
+                the newest tap of this name if left out.
 
         Returns:
             The very same tensor.

@@ -1,10 +1,13 @@
 """Which iterations are recorded."""
 
 import math
+import operator
 from collections import deque
 from collections.abc import Iterable
 from statistics import median
-from typing import Protocol, runtime_checkable
+from typing import Protocol, SupportsIndex, cast, runtime_checkable
+
+import numpy as np
 
 from gradscope.errors import UsageError
 
@@ -28,10 +31,11 @@ class Schedule(Protocol):
 class Every:
     """Record every n-th iteration, from iteration 0."""
 
-    def __init__(self, n: int) -> None:
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+    def __init__(self, n: SupportsIndex) -> None:
+        whole = as_whole(n)
+        if whole is None or whole < 1:
             raise UsageError(f"Every(n) expects a whole number of at least 1, got {n!r}.")
-        self.n = n
+        self.n = whole
 
     def wants(self, iteration: int) -> bool:
         """Return whether `iteration` is a multiple of n."""
@@ -47,15 +51,19 @@ class Every:
 class At:
     """Record exactly the iterations that are named."""
 
-    def __init__(self, iterations: Iterable[int]) -> None:
+    def __init__(self, iterations: Iterable[SupportsIndex]) -> None:
         try:
-            wanted = frozenset(iterations)
+            named = list(iterations)
         except TypeError:
             raise UsageError(f"At(iterations) expects a collection of whole numbers, got {iterations!r}.") from None
-        wrong = [i for i in wanted if isinstance(i, bool) or not isinstance(i, int) or i < 0]
-        if wrong:
-            raise UsageError(f"At(iterations) expects whole numbers of at least 0, got {wrong[0]!r}.")
-        self.iterations = wanted
+        self.iterations = frozenset(map(self._checked, named))
+
+    @staticmethod
+    def _checked(iteration: SupportsIndex) -> int:
+        whole = as_whole(iteration)
+        if whole is None or whole < 0:
+            raise UsageError(f"At(iterations) expects whole numbers of at least 0, got {iteration!r}.")
+        return whole
 
     def wants(self, iteration: int) -> bool:
         """Return whether `iteration` was named."""
@@ -86,7 +94,8 @@ class Budget:
     _SPENT = 0.8
 
     def __init__(self, fraction: float = 0.05) -> None:
-        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
+        number = not isinstance(fraction, bool) and isinstance(fraction, int | float | np.integer | np.floating)
+        if not number or not 0 < fraction < 1:
             raise UsageError(f"Budget(fraction) expects a number between 0 and 1, such as 0.05, got {fraction!r}.")
         self.fraction = float(fraction)
         self._idle: deque[float] = deque(maxlen=self._WINDOW)
@@ -121,7 +130,17 @@ class Budget:
         return f"Budget({self.fraction})"
 
 
-def as_schedule(schedule: Schedule | int | None) -> Schedule:
+def as_whole(value: object) -> int | None:
+    """Return a whole number of any library as an int; None for anything else, True and False among them."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(cast("SupportsIndex", value))
+    except TypeError:
+        return None
+
+
+def as_schedule(schedule: Schedule | SupportsIndex | None) -> Schedule:
     """Return the schedule that the user meant: None is the default budget, an integer n is `Every(n)`.
 
     Raises:
@@ -129,8 +148,9 @@ def as_schedule(schedule: Schedule | int | None) -> Schedule:
     """
     if schedule is None:
         return Budget()
-    if isinstance(schedule, int):
-        return Every(schedule)
+    whole = as_whole(schedule)
+    if whole is not None:
+        return Every(whole)
     if isinstance(schedule, type) or not isinstance(schedule, Schedule):
         raise UsageError(
             f"schedule expects Every(n), At(iterations), Budget(fraction) or a whole number, got {schedule!r}."

@@ -5,10 +5,8 @@ already, and where its graph was freed by a backward pass or thrown away. A loop
 updates should therefore say `time=t`.
 """
 
-import operator
 import weakref
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +16,7 @@ from gradscope.instrument.guard import say
 from gradscope.instrument.loop_links import Marks
 from gradscope.instrument.loop_pass import LoopPass
 from gradscope.instrument.loop_sequence import HIDDEN, LoopSequence, Unrolled, as_vectors
+from gradscope.instrument.schedules import as_whole
 from gradscope.instrument.source import Listener, Unrecordable
 
 
@@ -93,7 +92,8 @@ class Taps:
         Args:
             name: of the recurrence, used as layer name.
             tensor: (batch, hidden) or (hidden,).
-            time: of the state; the time after the last tap of that name if left out.
+            time: of the state, in any order, without gaps; the lowest of a sequence is recorded as time 0, as that of
+                every layer is. The time after the last tap of that name if left out.
 
         Returns:
             The very same tensor.
@@ -141,14 +141,11 @@ class Taps:
         sequence.append(self._marks, None, None, (), (tensor,))
 
 
-def _checked_time(time: Any) -> int:  # noqa: ANN401 - whatever a user passes
-    try:
-        index = operator.index(time)
-    except TypeError:
-        index = -1
-    if index < 0 or isinstance(time, bool):
+def _checked_time(time: object) -> int:
+    whole = as_whole(time)
+    if whole is None or whole < 0:
         raise UsageError(f"tap(..., time=...) expects an int from 0, got {time!r}.")
-    return index
+    return whole
 
 
 def _in_words(value: object) -> str:

@@ -3,18 +3,20 @@
 import datetime
 import platform
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, SupportsIndex, get_args
 
 import torch
 from torch import nn
 from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 
 from gradscope import __version__
 from gradscope.errors import UsageError
 from gradscope.instrument.also import Also, checked_also
 from gradscope.instrument.layers import find_sources, nothing_recurrent
+from gradscope.instrument.metadata import checked_metadata
 from gradscope.instrument.probes import ProbeAt, Probes
 from gradscope.instrument.recorder import Recorder
 from gradscope.instrument.schedules import Schedule, as_schedule
@@ -33,7 +35,7 @@ def watch(
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
     *,
     run: PlaceLike | None = None,
-    schedule: Schedule | int | None = None,
+    schedule: Schedule | SupportsIndex | None = None,
     keep: Keep = "states",
     scaler: GradScaler | None = None,
     metadata: Mapping[str, object] | None = None,
@@ -68,7 +70,8 @@ def watch(
             so that 256 MB a run are enough; the metadata says so.
         scaler: of mixed-precision training, so that gradients are reported unscaled and an iteration whose step it
             skips is one all the same.
-        metadata: anything that JSON can say, kept with the run.
+        metadata: anything that JSON can say, kept with the run. "lag" is how many times back the task has to look:
+            verdicts are judged by it.
         overwrite: replace a run that is there already.
         exact: "bitwise" changes no bit of a training on CPU. "rounding" takes gradients of nn.LSTM (and, on a GPU, of
             nn.RNN) out of the kernel's own backward pass where that is cheaper: on a GPU, and over long sequences of
@@ -87,28 +90,27 @@ def watch(
         UsageError: an argument is wrong.
         RunError: the run folder exists already or cannot be written.
     """
-    if not isinstance(model, nn.Module):
-        raise UsageError(f"watch expects a torch.nn.Module as model, got {_named(model)}.")
-    if keep not in _SEQUENCES:
+    _check_model(model)
+    if not isinstance(keep, str) or keep not in _SEQUENCES:
         raise UsageError(f"keep expects one of {', '.join(_SEQUENCES)}, got {keep!r}.")
     if exact not in get_args(Exactness):
         raise UsageError(f"exact expects one of {', '.join(get_args(Exactness))}, got {exact!r}.")
     wanted = checked_also(also)
     if probe is not None and not isinstance(probe, ProbeAt):
         raise UsageError(f"probe expects a gradscope.ProbeAt(iterations, inputs, loss), got {_named(probe)}.")
-    optimizers = _as_optimizers(optimizer)
-    for each in optimizers:
-        _check_optimizer(model, each)
+    optimizers = [_checked_optimizer(model, each) for each in _as_list(optimizer)]
     if scaler is not None and not isinstance(scaler, GradScaler):
         raise UsageError(f"scaler expects a torch.amp.GradScaler, got {_named(scaler)}.")
     # Names are those of the model inside, so that the runs of one process and of many compare.
     model = model.module if isinstance(model, DistributedDataParallel) else model
     sources, spacing = find_sources(model, exact), as_schedule(schedule)
-    folder = None if run is None else as_place(run)
-    described = _describe(model, sources, spacing, keep, metadata or {})
-    writer = None if folder is None else begin_or_join(folder, described, overwrite=overwrite)
+    # Absolute: a training may change its working directory, as hydra does.
+    folder = None if run is None else as_place(run).absolute()
+    described = _describe(model, sources, spacing, keep, checked_metadata(metadata))
     parameters = dict(model.named_parameters())
     taps = Taps(_layer_facts(sources), None if sources else nothing_recurrent(model))
+    # Last, when all that a user can get wrong has been looked at: nothing is made or replaced in vain.
+    writer = None if folder is None else begin_or_join(folder, described, overwrite=overwrite)
     return Recorder(
         sources,
         taps,
@@ -123,15 +125,32 @@ def watch(
     )
 
 
-def _as_optimizers(optimizer: object) -> list[Any]:
+def _check_model(model: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"watch expects a torch.nn.Module as model, got {_named(model)}.")
+    lazy = [name for name, parameter in model.named_parameters() if isinstance(parameter, UninitializedParameter)]
+    if lazy:
+        raise UsageError(
+            f"{type(model).__name__} has parameters that have no shape yet: {', '.join(lazy[:3])}. Run one batch "
+            "through the model first, then call watch."
+        )
+    if next(model.parameters(), None) is None:
+        raise UsageError(
+            f"watch expects a model that can be trained, and {type(model).__name__} has no parameters. Pass the module "
+            "that holds them."
+        )
+
+
+def _as_list(optimizer: object) -> list[object]:
     if optimizer is None:
         return []
     return list(optimizer) if isinstance(optimizer, Sequence) else [optimizer]
 
 
-def _check_optimizer(model: nn.Module, optimizer: object) -> None:
-    if not isinstance(optimizer, Optimizer):
-        raise UsageError(f"watch expects a torch.optim.Optimizer as optimizer, got {_named(optimizer)}.")
+def _checked_optimizer(model: nn.Module, given: object) -> Optimizer:
+    if not isinstance(given, Optimizer):
+        raise UsageError(f"watch expects a torch.optim.Optimizer as optimizer, got {_named(given)}.")
+    optimizer = _with_hooks(given)
     own = {id(parameter) for parameter in model.parameters()}
     if not any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"]):
         raise UsageError(
@@ -139,6 +158,21 @@ def _check_optimizer(model: nn.Module, optimizer: object) -> None:
             "belongs to another model. Pass the optimizer that was made from this model's parameters(), after any "
             "conversion of the model that replaces them."
         )
+    return optimizer
+
+
+def _with_hooks(given: Optimizer) -> Optimizer:
+    # A wrapper such as accelerate's never calls Optimizer.__init__: what steps, and runs hooks, is inside it.
+    optimizer = given
+    while "_optimizer_step_pre_hooks" not in vars(optimizer):
+        inner = getattr(optimizer, "optimizer", None)
+        if not isinstance(inner, Optimizer):
+            raise UsageError(
+                f"The optimizer ({type(given).__name__}) takes no hooks, since it never called "
+                "torch.optim.Optimizer.__init__. Pass the optimizer inside it that takes the steps."
+            )
+        optimizer = inner
+    return optimizer
 
 
 def _named(value: object) -> str:

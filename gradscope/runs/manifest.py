@@ -7,7 +7,7 @@ from typing import Any
 
 from gradscope.errors import RunError
 from gradscope.runs.layout import FORMAT, RUN_FILE, is_run_file
-from gradscope.runs.places import Place, Remote, exists, read, sizes, write
+from gradscope.runs.places import Place, Remote, exists, read, sizes
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,10 @@ class Manifest:
         return replace(self, metadata={**self.metadata, **extra}, complete=True, flushes=flushes)
 
 
-def write_manifest(folder: Place, manifest: Manifest, name: str = RUN_FILE) -> None:
-    """Put run.json, or another process's file, into the folder, in place of an earlier one.
+def manifest_content(folder: Place, manifest: Manifest) -> bytes:
+    """Return what is written into run.json, or another process's file, of that folder.
 
     Raises:
-        OSError: The file cannot be written.
         RunError: The metadata cannot be said in JSON.
     """
     content = {
@@ -52,10 +51,9 @@ def write_manifest(folder: Place, manifest: Manifest, name: str = RUN_FILE) -> N
         "metadata": manifest.metadata,
     }
     try:
-        text = json.dumps(content, indent=2, default=_plain)
-    except (TypeError, ValueError) as error:
+        return f"{json.dumps(content, indent=2, default=_plain)}\n".encode()
+    except (TypeError, ValueError, RecursionError) as error:
         raise RunError(f"The metadata of the run {folder} cannot be written as JSON: {error}.") from error
-    write(folder / name, f"{text}\n".encode())
 
 
 def read_manifests(folder: Place) -> dict[int, Manifest]:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -94,11 +95,11 @@ def as_place(given: PlaceLike) -> Place:
         A `Path` for what lies on this machine.
 
     Raises:
-        UsageError: the URL is none that could be a place.
+        UsageError: it is neither, or the URL is none that could be a place.
     """
     if isinstance(given, Remote):
         return given
-    text = os.fspath(given)
+    text = _as_text(given)
     if text.startswith("s3:/") and not text.startswith("s3://"):
         raise UsageError(f"{text}: a Path loses a slash of a URL. Give it as a str: s3:/{text.removeprefix('s3:')}")
     if "://" not in text:
@@ -116,6 +117,22 @@ def as_place(given: PlaceLike) -> Place:
         raise UsageError(f"{text}: expected a bucket, as in {url.scheme}://bucket/folder")
     _of(place)
     return place
+
+
+def _as_text(given: object) -> str:
+    text = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise UsageError(
+            "expected a path as str or Path, or a URL such as s3://bucket/folder, got "
+            f"{reprlib.repr(given)}, of type {type(given).__name__}"
+        )
+    try:
+        nameable = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        nameable = False
+    if not nameable:
+        raise UsageError(f"{text!r}: expected a path without characters that no file's name can have")
+    return text
 
 
 def exists(place: Place) -> bool:

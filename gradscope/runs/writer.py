@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from gradscope.errors import RunError
 from gradscope.runs.columns import ColumnLike, arrow_table
 from gradscope.runs.layout import COMMITTED, RUN_FILE, TABLES, Part, is_ours, is_run_file, rank_file, temporary_name
-from gradscope.runs.manifest import Manifest, read_manifest, write_manifest
+from gradscope.runs.manifest import Manifest, manifest_content, read_manifest
 from gradscope.runs.places import Place, PlaceLike, as_place, exists, make_folder, remove, sizes, write
 
 _NAMES = ["layer", "parameter", "gate"]
@@ -48,11 +48,13 @@ class RunWriter:
         self.flushes = 0
         self._manifest = Manifest(writer=secrets.token_hex(6), metadata=dict(metadata))
         self._run_file = RUN_FILE if joins is None else rank_file(joins)
+        # What JSON cannot say is refused before anything is made or replaced.
+        content = manifest_content(self.path, self._manifest)
         with _said_in_words(self.path):
             make_folder(self.path)
             leftovers = _claim(self.path, overwrite=overwrite) if joins is None else []
             # The new run.json disowns the old parts at once; a kill while they are deleted does no harm.
-            write_manifest(self.path, self._manifest, self._run_file)
+            write(self.path / self._run_file, content)
             for leftover in leftovers:
                 remove(leftover)
 
@@ -110,7 +112,7 @@ class RunWriter:
         with _said_in_words(self.path):
             self._refuse_if_replaced()
             closed = self._manifest.closed(self.flushes, extra_metadata or {})
-            write_manifest(self.path, closed, self._run_file)
+            write(self.path / self._run_file, manifest_content(self.path, closed))
         self._manifest = closed
 
     def _write_part(self, table: str, content: Any) -> int:  # noqa: ANN401 - pyarrow ships no types

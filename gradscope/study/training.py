@@ -65,7 +65,7 @@ def train_trial(trial: Trial, folder: Place) -> Outcome:
     optimizer = OPTIMIZERS[trial.optimizer](network.parameters(), lr=trial.learning_rate)  # type: ignore[call-arg]
     metadata = {
         "trial": trial.settings,
-        "lag": task.lag,
+        "lag": task.lag or None,
         "baseline": task.baseline,
         "baseline_meaning": task.baseline_meaning,
     }

@@ -282,7 +282,17 @@ def test_the_smallest_and_emptiest_recordings_are_diagnosed(tmp_path, norms):
 
 
 def test_hostile_metadata_does_not_stop_a_diagnosis(tmp_path):
-    """A run may come from anyone: lag, user and layers of wrong types are taken as unknown."""
-    for number, metadata in enumerate([{"user": 3}, {"user": {"lag": "far"}}, {"user": {"lag": -4}}, {"layers": [1]}]):
+    """A run may come from anyone: user and layers of wrong types are taken as unknown."""
+    for number, metadata in enumerate([{"user": 3}, {"user": {"lag": None}}, {"layers": [1]}]):
         (finding,) = diagnose(plant(tmp_path / str(number), _noisy(-0.3), metadata={"dtype": 32, **metadata}))
         assert (finding.code, finding.severity) == ("vanishing-gradient", "warning")
+
+
+@pytest.mark.parametrize("lag", ["long", "59", -4, 0, 2.5, True, [59] * 1000])
+def test_a_lag_that_cannot_be_used_is_said(tmp_path, lag):
+    """Beside the verdict, which is that of a run without a lag."""
+    run = plant(tmp_path, _noisy(-0.3), metadata={"user": {"lag": lag}})
+    assert _codes(run) == [("vanishing-gradient", "warning", LAYER), ("unusable-lag", "info", None)]
+    message = diagnose(run)[1].message
+    assert f"say {'[59, 59' if isinstance(lag, list) else repr(lag)}" in message
+    assert len(message) < 300

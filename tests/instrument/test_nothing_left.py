@@ -3,6 +3,7 @@
 import gc
 import threading
 import weakref
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 import gradscope
 from gradscope.cells import step_functions
+from gradscope.instrument.skipped_steps import SkippedSteps
 from tests.instrument.watched_trainings import MODELS, OwnCell, Training, own_step
 
 _OF_MODULES = (
@@ -130,6 +132,22 @@ def test_a_scaler_is_as_it_was() -> None:
     scaler = torch.amp.GradScaler("cpu")
     training.watch(scaler=scaler).close()
     assert "update" not in vars(scaler)
+
+
+@pytest.mark.parametrize("before", [{}, {"update": lambda: None}], ids=["the class's", "its own"])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])
+def test_a_scaler_of_several_watches_is_as_it_was(order: tuple[int, ...], before: dict[str, object]) -> None:
+    """In whatever order they are closed; each hears of skipped steps until it is."""
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    vars(scaler).update(before)
+    skipped: list[int] = []
+    watches = [SkippedSteps(scaler, partial(skipped.append, number)) for number in range(3)]
+    for place, closed in enumerate(order):
+        skipped.clear()
+        scaler.update()
+        assert sorted(skipped) == sorted(order[place:])
+        watches[closed].remove()
+    assert {name: held for name, held in vars(scaler).items() if name == "update"} == before
 
 
 def test_a_loss_that_is_kept_keeps_no_recorder() -> None:

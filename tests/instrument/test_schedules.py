@@ -2,7 +2,9 @@
 
 import itertools
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,14 +75,34 @@ def test_default_and_whole_numbers() -> None:
     assert repr(as_schedule(7)) == "Every(7)"
 
 
+def test_numbers_of_numpy_and_torch_are_numbers() -> None:
+    """Whole numbers of any library count, and so do NumPy's floats; what is kept is Python's own."""
+    assert repr(Every(np.int32(2))) == "Every(2)"
+    assert repr(At(np.arange(3))) == repr(At(torch.arange(3))) == "At([0, 1, 2])"
+    assert repr(as_schedule(np.int64(3))) == repr(as_schedule(torch.tensor(3))) == "Every(3)"
+    assert repr(Budget(np.float32(0.25))) == "Budget(0.25)"
+    assert At(np.arange(3)).wants(2)
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
         (lambda: Every(0), "Every(n) expects a whole number of at least 1, got 0."),
         (lambda: Every(2.5), "Every(n) expects a whole number of at least 1, got 2.5."),
+        (lambda: Every(True), "Every(n) expects a whole number of at least 1, got True."),
+        (lambda: Every(np.True_), "Every(n) expects a whole number of at least 1, got np.True_."),
+        (lambda: At([True]), "At(iterations) expects whole numbers of at least 0, got True."),
+        (lambda: At(np.ones(1)), "At(iterations) expects whole numbers of at least 0, got np.float64(1.0)."),
+        (lambda: At([[1]]), "At(iterations) expects whole numbers of at least 0, got [1]."),
         (lambda: At(3), "At(iterations) expects a collection of whole numbers, got 3."),
         (lambda: At([1, -2]), "At(iterations) expects whole numbers of at least 0, got -2."),
         (lambda: Budget(1.5), "Budget(fraction) expects a number between 0 and 1, such as 0.05, got 1.5."),
+        (lambda: Budget(10**400), f"Budget(fraction) expects a number between 0 and 1, such as 0.05, got {10**400}."),
+        (lambda: Budget(True), "Budget(fraction) expects a number between 0 and 1, such as 0.05, got True."),
+        (
+            lambda: as_schedule(True),
+            "schedule expects Every(n), At(iterations), Budget(fraction) or a whole number, got True.",
+        ),
         (
             lambda: as_schedule("often"),
             "schedule expects Every(n), At(iterations), Budget(fraction) or a whole number, got 'often'.",

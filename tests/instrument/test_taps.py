@@ -75,6 +75,18 @@ def test_unbatched_states_times_in_any_order_and_leaves() -> None:
     assert not start._backward_hooks
 
 
+def test_the_lowest_time_is_time_0(tmp_path: Path) -> None:
+    """A loop that counts from 1, as one that goes on where another ended, has times from 0 in the tables."""
+    model = _model()
+    with gradscope.watch(model, run=tmp_path / "run", schedule=1) as recorder:
+        h = _start()
+        for time in range(1, 6):
+            h = recorder.tap("raw", model.step(_inputs()[time], h), time=time)
+        h.sum().backward()
+        recorder.end_iteration()
+    assert gradscope.open_run(tmp_path / "run").timesteps["time"].tolist() == [0, 1, 2, 3, 4]
+
+
 def test_sequences_of_one_name(tmp_path: Path) -> None:
     """A new call begins where a backward pass has freed the graph, and where a time comes a second time."""
     model = _model()

@@ -140,9 +140,20 @@ def test_columns_of_gradscopes_own_cannot_be_logged(name: str) -> None:
         recorder.log(**{name: 1.0})
 
 
-@pytest.mark.parametrize("value", [np.ones(3), 10**400, torch.tensor(1j), None])
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.ones(3),
+        10**400,
+        torch.tensor(1j),
+        None,
+        torch.ones(1).to_sparse(),
+        torch.ones(3).to_sparse(),
+        torch.ones((), device="meta"),
+    ],
+)
 def test_what_is_no_number_is_refused(value: object) -> None:
-    """Arrays, numbers beyond floats and complex numbers are one message each."""
+    """Arrays, numbers beyond floats, complex numbers and tensors of other layouts are one message each."""
     with (
         gradscope.watch(make_model("gru")) as recorder,
         pytest.raises(gradscope.UsageError, match=r"log\(x=...\) expects a single number"),

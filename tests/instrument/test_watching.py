@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -17,15 +18,81 @@ from tests.instrument.training import make_model
         ({"model": "gru"}, "watch expects a torch.nn.Module as model, got a str."),
         ({"optimizer": 0.1}, "watch expects a torch.optim.Optimizer as optimizer, got a float."),
         ({"keep": "everything"}, "keep expects one of norms, states, full, got 'everything'."),
+        ({"keep": ["states"]}, "keep expects one of norms, states, full, got ['states']."),
         ({"exact": "roughly"}, "exact expects one of bitwise, rounding, got 'roughly'."),
         ({"scaler": 1024}, "scaler expects a torch.amp.GradScaler, got a int."),
+        ({"metadata": [1]}, "metadata expects a mapping that JSON can say, such as {'lag': 59}, got [1]."),
+        ({"metadata": "x"}, "metadata expects a mapping that JSON can say, such as {'lag': 59}, got 'x'."),
+        ({"run": 123}, "expected a path as str or Path, or a URL such as s3://bucket/folder, got 123, of type int"),
+        (
+            {"model": nn.ReLU()},
+            "watch expects a model that can be trained, and ReLU has no parameters. Pass the module that holds them.",
+        ),
     ],
 )
-def test_wrong_types(arguments: dict[str, object], expected: str) -> None:
-    """Each wrong argument is one message: what was expected, what was got."""
+def test_wrong_arguments(tmp_path: Path, arguments: dict[str, object], expected: str) -> None:
+    """Each is one message: what was expected, what was got; the run that would be replaced is still there."""
+    gradscope.watch(make_model("gru"), run=tmp_path / "run").close()
     with pytest.raises(gradscope.UsageError) as caught:
-        gradscope.watch(**{"model": make_model("gru"), **arguments})
+        gradscope.watch(**{"model": make_model("gru"), "run": tmp_path / "run", "overwrite": True, **arguments})
     assert str(caught.value) == expected
+    assert gradscope.open_run(tmp_path / "run").complete
+
+
+def test_lazy_modules_are_run_first(tmp_path: Path) -> None:
+    """Parameters without a shape are refused with what to do, and before anything is written."""
+    with pytest.raises(gradscope.UsageError) as caught:
+        gradscope.watch(nn.Sequential(nn.LazyLinear(3), nn.GRU(3, 4)), run=tmp_path / "run")
+    assert str(caught.value) == (
+        "Sequential has parameters that have no shape yet: 0.weight, 0.bias. Run one batch through the model first, "
+        "then call watch."
+    )
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("lag", ["long", "59", 0, -3, 2.5, True, [59]])
+def test_a_lag_that_is_none_is_refused(lag: object) -> None:
+    """Verdicts are judged by it: one that could not be used would go unnoticed."""
+    with pytest.raises(gradscope.UsageError, match=r"'lag'.* expects a whole number of at least 1, got") as caught:
+        gradscope.watch(make_model("gru"), metadata={"lag": lag})
+    assert repr(lag) in str(caught.value)
+
+
+def test_a_lag_of_numpy_is_a_number(tmp_path: Path) -> None:
+    """So is one that is not known, None."""
+    for lag, written in ((np.int64(59), 59), (None, None)):
+        gradscope.watch(make_model("gru"), run=tmp_path / "run", metadata={"lag": lag}, overwrite=True).close()
+        assert gradscope.open_run(tmp_path / "run").metadata["user"] == {"lag": written}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_metadata_that_json_cannot_say(tmp_path: Path, overwrite: bool) -> None:
+    """No folder is made, and no run replaced."""
+    circular: dict[str, object] = {}
+    circular["again"] = circular
+    if overwrite:
+        gradscope.watch(make_model("gru"), run=tmp_path / "run", metadata={"who": "first"}).close()
+    for metadata, why in ((circular, "Circular reference"), ({(1, 2): 3}, "keys must be str")):
+        with pytest.raises(gradscope.RunError, match=f"cannot be written as JSON: {why}"):
+            gradscope.watch(make_model("gru"), run=tmp_path / "run", metadata=metadata, overwrite=overwrite)
+    assert (tmp_path / "run").exists() == overwrite
+    if overwrite:
+        assert gradscope.open_run(tmp_path / "run").metadata["user"] == {"who": "first"}
+
+
+def test_the_working_directory_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative run is where it was when watching began."""
+    (tmp_path / "before").mkdir()
+    monkeypatch.chdir(tmp_path / "before")
+    model = make_model("gru")
+    with gradscope.watch(model, run="runs/x", schedule=1) as recorder:
+        monkeypatch.chdir(tmp_path)
+        model(torch.ones(2, 5, 3)).sum().backward()
+        recorder.end_iteration()
+        assert recorder.run == tmp_path / "before" / "runs" / "x"
+    run = gradscope.open_run(tmp_path / "before" / "runs" / "x")
+    assert run.complete
+    assert len(run.timesteps) == 5
 
 
 def test_nothing_recurrent() -> None:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,6 +11,7 @@ from gradscope.errors import RunError, UsageError
 from gradscope.reporting import report
 from gradscope.reporting.run import named_runs
 from gradscope.runs import open_run
+from tests.planted import plant
 from tests.reporting.made_run import write_run
 from tests.reporting.test_study import outline
 
@@ -153,6 +155,15 @@ def test_a_damaged_run_keeps_the_earlier_page(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="timesteps-"):
         report(folder, page)
     assert page.read_text() == "earlier"
+
+
+@pytest.mark.parametrize(("layer", "times"), [("rnn.l0", 1), ("rnn.l0_reverse", 9)])
+def test_a_gradient_at_lag_0_alone_is_drawn(tmp_path: Path, layer: str, times: int) -> None:
+    """Sequences of one time; the way back of a model whose answer is read at the last time only."""
+    norms = np.zeros((times, 4))
+    norms[-1] = 1.0
+    run = plant(tmp_path / "run", lambda _: norms, layer=layer)
+    assert "share of the gradient that is left at lag 0" in _page(run, tmp_path)
 
 
 @pytest.mark.slow

@@ -148,6 +148,25 @@ def test_a_wrong_url_is_wrong_usage(given, said):
     assert "secret@" not in str(caught.value)
 
 
+@pytest.mark.parametrize("given", [123, None, b"runs/demo", ["runs/demo"]])
+def test_what_is_no_path_is_wrong_usage(given):
+    """To who writes and to who reads: what was expected, what was got, and no traceback of a file system."""
+    for use in (lambda: RunWriter(given, {}), lambda: open_run(given)):
+        with pytest.raises(
+            UsageError, match="expected a path as str or Path, or a URL such as s3://bucket/folder, got"
+        ):
+            use()
+
+
+@pytest.mark.parametrize("given", ["a\0b", Path("a\0b"), "\ud800", "s3://bucket/a\0b"])
+def test_a_name_that_no_file_can_have_is_wrong_usage(given):
+    """The name is shown so that it can be seen."""
+    with pytest.raises(UsageError, match="expected a path without characters that no file's name can have") as caught:
+        as_place(given)
+
+    assert str(caught.value).startswith(repr(str(given)))
+
+
 @pytest.mark.parametrize(
     ("url", "environment", "said"),
     [

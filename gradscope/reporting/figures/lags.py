@@ -96,7 +96,8 @@ def _panel(name: str, rows: pd.DataFrame, frame: Frame, inliner: SvgInliner) -> 
         axes.axhline(0.01, color=theme.MUTED, linewidth=0.9, linestyle=(0, (1, 2)))
         if np.isfinite(frame.lag):
             axes.axvline(frame.lag, color=theme.MUTED, linewidth=0.9)
-        axes.set_xlim(0, max(rows["lag"].max(), frame.lag if np.isfinite(frame.lag) else 0) * 1.03)
+        # At least 1: a gradient may be there at lag 0 alone.
+        axes.set_xlim(0, max(1, rows["lag"].max(), frame.lag if np.isfinite(frame.lag) else 0) * 1.03)
         axes.set_xlabel("lag (times back from the loss)")
         linear_ticks(axes)
         y_title(axes, "gradient norm, relative to lag 0")
