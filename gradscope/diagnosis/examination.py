@@ -18,6 +18,7 @@ from gradscope.diagnosis.hidden_state_growth import find_hidden_state_growth
 from gradscope.diagnosis.loss_at_many_times import find_loss_at_many_times
 from gradscope.diagnosis.non_finite import find_non_finite_norms, find_non_finite_values
 from gradscope.diagnosis.nothing_recorded import find_nothing_recorded
+from gradscope.diagnosis.one_time_calls import find_one_time_calls
 from gradscope.diagnosis.saturated_gates import find_saturated_gates
 from gradscope.diagnosis.saturated_units import find_saturated_units
 from gradscope.diagnosis.short_horizon import find_short_horizon
@@ -79,8 +80,8 @@ def examine(run: Run) -> Examination:
         The evidence of each layer, and the findings.
     """
     layers = tuple(evidence for layer in run.layers if (evidence := layer_evidence(run, layer)) is not None)
-    # Of what was said about the run, not of the training: no rule.
-    candidates = [find_unusable_lag(run)]
+    # What keeps the rules from judging: of how a run was made, not of the training.
+    candidates = [find_unusable_lag(run), *map(find_one_time_calls, layers)]
     candidates += [rule(run) for rule in RUN_RULES]
     candidates += [rule(evidence) for evidence in layers for rule in LAYER_RULES]
     findings = [finding for finding in candidates if finding is not None]
