@@ -100,11 +100,12 @@ class Plate:
 
 
 @contextmanager
-def panel_axes(height: float = 200.0) -> Iterator[tuple["Figure", "Axes"]]:
+def panel_axes(height: float = 200.0, left: float = 40.0) -> Iterator[tuple["Figure", "Axes"]]:
     """Give the axes of one panel, placed alike in every panel so that neighbours line up.
 
     Args:
         height: in points.
+        left: room for what stands beside the y axis, in points.
 
     Yields:
         The figure and its axes, inside the theme's style.
@@ -113,7 +114,7 @@ def panel_axes(height: float = 200.0) -> Iterator[tuple["Figure", "Axes"]]:
 
     with theme.style():
         figure = Figure(figsize=(WIDTH / 72, height / 72))
-        left, right, top, bottom = 40.0, 8.0, 20.0, 34.0
+        right, top, bottom = 8.0, 20.0, 34.0
         axes = figure.add_axes(
             (
                 left / WIDTH,
