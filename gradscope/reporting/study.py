@@ -46,9 +46,6 @@ _SECTIONS = (
 _MOST_LOSS_PANELS = 14
 _ROLES = {"cell": "panel", "initialisation": "series"}
 _SETTING = ("task", "cell", "initialisation", "clipping")
-_HEAT_NOTE = (
-    "One trial stands for each cell: its default initialisation where that was tried, its first seed, unclipped."
-)
 
 
 def study_page(comparison: "Comparison", path: PlaceLike) -> Place:
@@ -206,7 +203,20 @@ def _time_plates(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Pla
 def _heatmaps(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Plate"]:
     for task, rows in _tasks(comparison.heat):
         tables = {str(cell): table for cell, table in rows.groupby("cell", sort=False)}
-        yield heatmap_plate(task, tables, inliner, caption=_HEAT_NOTE, topic=task)
+        yield heatmap_plate(task, tables, inliner, caption=_heat_note(rows), topic=task)
+
+
+def _heat_note(rows: "pd.DataFrame") -> str:
+    """Return which trials stand for their cells."""
+    shown = rows.drop_duplicates("cell")[["cell", "initialisation", "clipping"]]
+    how = {
+        str(cell): f"{'the default initialisation' if start == 'default' else start}, "
+        f"{'unclipped' if clipping == 'none' else f'clipping {clipping}'}"
+        for cell, start, clipping in shown.itertuples(index=False, name=None)
+    }
+    several = len(set(how.values())) > 1
+    words = "; ".join(f"{cell} {what}" for cell, what in how.items()) if several else next(iter(how.values()))
+    return f"One trial stands for each cell, its first seed: {words}."
 
 
 def _loss_plates(comparison: "Comparison", clipping: str, inliner: SvgInliner) -> Iterator["Plate"]:
