@@ -197,7 +197,7 @@ def _time_plates(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Pla
             for _, own in first.groupby(list(_SETTING[1:]), sort=False)
         }
         plate = gradient_plate(tables, inliner)
-        yield replace(plate, title=f"{task}, at the end of training", keys=plate.keys[:2], topic=task)
+        yield replace(plate, title=f"{task}, at the end of training", topic=task)
 
 
 def _heatmaps(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Plate"]:
