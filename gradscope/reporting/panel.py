@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WIDTH = 300.0
 """Width of a panel in points; the page shows it at 280 to 420 pixels, so that its text stays 9 to 14 pixels high."""
+SWATCH = 2
+"""Width of a line in a legend in pixels."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,13 @@ class Key:
     def colour(self) -> str:
         """The CSS colour of the line."""
         return "currentColor" if self.index is None else f"var(--series-{self.index % theme.SERIES})"
+
+    @property
+    def dashes(self) -> str:
+        """The dashes of the line in pixels, empty if it is solid."""
+        if self.dashed:
+            return "5 3"
+        return "" if self.index is None else " ".join(f"{SWATCH * length:g}" for length in theme.dashes(self.index))
 
     @property
     def marker(self) -> str:

@@ -32,3 +32,17 @@ def test_a_loss_that_diverges_does_not_flatten_the_others_and_is_told() -> None:
     assert "10¹⁵" not in panels["wild"].svg
     assert panels["wild"].note == "Above the frame: default (never below 1.0\u202f×\u202f10¹⁸)."  # noqa: RUF001
     assert panels["calm"].note == ""
+
+
+def test_more_lines_than_colours_differ_in_figure_and_legend() -> None:
+    """The seventh line has the colour of the first, and another style; the legend has the same."""
+    names = [f"start {index}" for index in range(7)]
+    rows = [
+        pd.DataFrame({"panel": "lstm", "series": name, "seed": 0, "iteration": range(20), "loss": 0.5})
+        for name in names
+    ]
+    plate = loss_plate(pd.concat(rows), "adding", names, float("nan"), "", SvgInliner())
+    first, last = plate.keys[0], plate.keys[6]
+    assert first.colour == last.colour
+    assert (first.dashes, last.dashes) == ("", "8 3 2 3")
+    assert plate.panels[0].svg.count("stroke-dasharray") == 1

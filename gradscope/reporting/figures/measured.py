@@ -101,7 +101,7 @@ def _draw(axes: "Axes", x: "NDArray[np.float64]", y: "NDArray[np.float64]", inde
         y,
         color=theme.series(index),
         linewidth=1.2 if known else 1.7,
-        linestyle=_DASHES if known else "-",
+        linestyle=_DASHES if known else theme.line_style(index),
     )
 
 
