@@ -3,10 +3,14 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from gradscope.reporting import study_page
+from gradscope.study.comparison import Comparison
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
@@ -97,6 +101,27 @@ def test_nothing_sticks_out_of_the_page(chromium: Any, page: Path, width: int) -
         folded = tab.evaluate(OVERFLOW)
         tab.eval_on_selector_all("details", "all => all.forEach(e => { e.open = true; })")
         assert (folded, tab.evaluate(OVERFLOW)) == (0, 0)
+
+
+def test_lone_panels_line_up_over_a_wide_caption(chromium: Any, comparison: Comparison, tmp_path: Path) -> None:
+    """A heading of two lines does not shift its figure against the neighbour's; the caption is wider than a figure."""
+    names = ("trials", "settings", "lags", "heat", "losses", "clipping")
+    renamed = {"adding": "a task with a name that needs two lines at least above a figure"}
+    lone = {
+        name: (table := getattr(comparison, name))[table["cell"] == "gru"].replace({"task": renamed}) for name in names
+    }
+    with opened(chromium, study_page(replace(comparison, **lone), tmp_path / "lone.html"), width=1200) as tab:
+        titles, figures = (
+            tab.eval_on_selector_all(f"#loss {selector}", "all => all.map(e => e.getBoundingClientRect().toJSON())")
+            for selector in ("h3", ".plot")
+        )
+        caption = tab.locator("#loss .caption").last.evaluate("e => e.getBoundingClientRect().width")
+    assert len(figures) == 2
+    # Both are as high as the higher one, of two lines.
+    assert [title["height"] > 35 for title in titles] == [True, True]
+    assert titles[0]["top"] == titles[1]["top"]
+    assert figures[0]["top"] == figures[1]["top"]
+    assert caption > 1.5 * figures[0]["width"]
 
 
 def test_figures_are_named_and_ids_unique(chromium: Any, page: Path) -> None:
