@@ -113,10 +113,10 @@ def _grown(most: float, at_lag: str) -> str:
         return ""
     if most < 1:
         return (
-            "It grows with every time further back, after a fall close to the loss: "
+            "The gradient grows on its way back, after a fall close to the loss: "
             f"{at_lag} it is at most {share(most)} of what it is at lag 0. "
         )
-    return f"It grows on its way back, {at_lag} to up to {number(most, 2)} times what it is at lag 0. "
+    return f"The gradient grows on its way back, {at_lag} to up to {number(most, 2)} times what it is at lag 0. "
 
 
 def _keeping(rows: pd.DataFrame) -> Statement:

@@ -64,7 +64,7 @@ def test_underflow_is_told() -> None:
 @pytest.mark.parametrize(
     ("left", "words"),
     [
-        (3.0, "It grows on its way back, at lag 99 to up to 3.0 times what it is at lag 0. Doubling times"),
+        (3.0, "The gradient grows on its way back, at lag 99 to up to 3.0 times what it is at lag 0. Doubling times"),
         (
             0.68,
             "after a fall close to the loss: at lag 99 it is at most 68\u202f% of what it is at lag 0. Doubling times",

@@ -60,11 +60,11 @@ def score_plate(scores: pd.DataFrame, what: str, series: Sequence[str], topic: s
     panels = [
         _score(str(name), rows, series, (against, what), inliner) for name, rows in scores.groupby("panel", sort=False)
     ]
-    when = "after each pass over the data " if against == "pass" else ""
+    when = "after each pass over the data on what was held out" if against == "pass" else "on data never trained on"
     return Plate(
         title=f"{topic}: {what}",
-        caption=f"{what[:1].upper()}{what[1:]}, measured {when}on what was held out: the median over seeds, the band "
-        "from the lowest seed to the highest.",
+        caption=f"{what[:1].upper()}{what[1:]}, measured {when}: the median over seeds, the band from the "
+        "lowest seed to the highest.",
         panels=panels,
         keys=[Key(line, series.index(line), marked=False) for line in present],
         topic=topic,
