@@ -1,11 +1,12 @@
 """The answer of a study in words, each number taken from its tables."""
 
+import math
 from collections.abc import Callable
 
 import pandas as pd
 
 from gradscope.reporting.learning import learned
-from gradscope.reporting.numbers import counted, half_life, half_life_interval, listed, share
+from gradscope.reporting.numbers import counted, half_life, half_life_interval, listed, number, share
 from gradscope.reporting.statement import Statement, TaskAnswer
 from gradscope.reporting.tables import JUDGED, tone
 
@@ -101,10 +102,21 @@ def _vanishing(rows: pd.DataFrame) -> Statement:
 
 
 def _exploding(rows: pd.DataFrame) -> Statement:
-    most = float(rows["share_at_lag"].max())
-    known = f"Up to {share(most)} of the gradient at lag 0 arrives {_at_lag(rows)}. " if pd.notna(most) else ""
+    known = _grown(float(rows["share_at_lag"].max()), _at_lag(rows))
     text = f"{known}Doubling times, with the span of the seeds' 95 % intervals:"
     return Statement("exploding", "Explodes", text, _by_cell(rows))
+
+
+def _grown(most: float, at_lag: str) -> str:
+    """Return how large the gradient was measured to be: it may grow and be small still, after a first fall."""
+    if math.isnan(most):
+        return ""
+    if most < 1:
+        return (
+            "The gradient grows on its way back, after a fall close to the loss: "
+            f"{at_lag} it is at most {share(most)} of what it is at lag 0. "
+        )
+    return f"The gradient grows on its way back, {at_lag} to up to {number(most, 2)} times what it is at lag 0. "
 
 
 def _keeping(rows: pd.DataFrame) -> Statement:

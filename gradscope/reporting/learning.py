@@ -7,6 +7,7 @@ import pandas as pd
 
 from gradscope.reporting.numbers import after, counted, listed, number
 from gradscope.reporting.statement import Statement
+from gradscope.tasks.task_table import TASK_TABLE
 
 _MOST_LINES = 8
 _KEYS = ("cell", "initialisation", "clipping")
@@ -75,18 +76,46 @@ def scored(rows: pd.DataFrame, scores: pd.DataFrame) -> Statement | None:
     """
     if scores.empty:
         return None
-    what = str(next((one for one in rows["score_name"] if one), "score"))
+    what = score_name(rows)
+    by_pass = in_passes(rows)
     lines = []
     for _, row in rows.sort_values("score", ascending=False).iterrows():
         own = _of(scores, row)
         if len(own):
-            passes = own.groupby("iteration")["score"].mean()
-            seeds = own[own["iteration"] == passes.index[-1]]["score"]
+            means = own.groupby("iteration")["score"].mean()
+            seeds = own[own["iteration"] == means.index[-1]]["score"]
+            first, last = (_when(means, at, by_pass=by_pass) for at in (1, len(means)))
             lines.append(
-                f"{name(row, rows)}: {_percent(passes.iloc[0])} after the first pass, {_percent(passes.iloc[-1])} "
-                f"after {counted(len(passes), 'pass', 'passes')} ({_percent(seeds.min())} to {_percent(seeds.max())})"
+                f"{name(row, rows)}: {_percent(means.iloc[0])} after {first}, {_percent(means.iloc[-1])} after {last} "
+                f"({_percent(seeds.min())} to {_percent(seeds.max())})"
             )
     return Statement("aside", what[:1].upper() + what[1:], "on data that was never trained on:", tuple(lines))
+
+
+def in_passes(rows: pd.DataFrame) -> bool:
+    """Return whether a task goes over the same data again and again, so that its scores are counted in passes.
+
+    Args:
+        rows: of `Comparison.settings`, one task.
+    """
+    entry = TASK_TABLE.get(str(rows["kind"].iloc[0])) if "kind" in rows and len(rows) else None
+    return entry is not None and entry.passes
+
+
+def score_name(rows: pd.DataFrame) -> str:
+    """Return what was scored.
+
+    Args:
+        rows: of `Comparison.settings`, one task.
+    """
+    return str(next((one for one in rows["score_name"] if one), "score"))
+
+
+def _when(scores: pd.Series, count: int, *, by_pass: bool) -> str:
+    """Return when the score of this count, from 1, was taken; the index says after which iteration, from 0."""
+    if by_pass:
+        return "the first pass" if count == 1 else counted(count, "pass", "passes")
+    return counted(int(scores.index[count - 1]) + 1, "iteration")
 
 
 def course(exhibits: pd.DataFrame) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WIDTH = 300.0
 """Width of a panel in points; the page shows it at 280 to 420 pixels, so that its text stays 9 to 14 pixels high."""
+SWATCH = 2
+"""Width of a line in a legend in pixels."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,13 @@ class Key:
     def colour(self) -> str:
         """The CSS colour of the line."""
         return "currentColor" if self.index is None else f"var(--series-{self.index % theme.SERIES})"
+
+    @property
+    def dashes(self) -> str:
+        """The dashes of the line in pixels, empty if it is solid."""
+        if self.dashed:
+            return "5 3"
+        return "" if self.index is None else " ".join(f"{SWATCH * length:g}" for length in theme.dashes(self.index))
 
     @property
     def marker(self) -> str:
@@ -100,11 +109,12 @@ class Plate:
 
 
 @contextmanager
-def panel_axes(height: float = 200.0) -> Iterator[tuple["Figure", "Axes"]]:
+def panel_axes(height: float = 200.0, left: float = 40.0) -> Iterator[tuple["Figure", "Axes"]]:
     """Give the axes of one panel, placed alike in every panel so that neighbours line up.
 
     Args:
         height: in points.
+        left: room for what stands beside the y axis, in points.
 
     Yields:
         The figure and its axes, inside the theme's style.
@@ -113,7 +123,7 @@ def panel_axes(height: float = 200.0) -> Iterator[tuple["Figure", "Axes"]]:
 
     with theme.style():
         figure = Figure(figsize=(WIDTH / 72, height / 72))
-        left, right, top, bottom = 40.0, 8.0, 20.0, 34.0
+        right, top, bottom = 8.0, 20.0, 34.0
         axes = figure.add_axes(
             (
                 left / WIDTH,

@@ -14,10 +14,11 @@ from gradscope.reporting.figures.losses import loss_plate
 from gradscope.reporting.figures.through_time import gradient_plate
 from gradscope.reporting.finding import finding
 from gradscope.reporting.glossary import GLOSSARY
-from gradscope.reporting.learning import clipped, costs, course, name, scored, shown
+from gradscope.reporting.learning import clipped, costs, course, name, score_name, scored, shown
 from gradscope.reporting.measured import lede, measured_plates, told, written
 from gradscope.reporting.numbers import counted, seconds
 from gradscope.reporting.page import check_target, render, write_page
+from gradscope.reporting.passes import pass_table, with_passes
 from gradscope.reporting.side_by_side import side_by_side
 from gradscope.reporting.svg import SvgInliner
 from gradscope.reporting.tables import Glance, clipping_table, failure_table, glances, verdict_table
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from gradscope.reporting.panel import Plate
     from gradscope.reporting.statement import TaskAnswer
+    from gradscope.reporting.tables import Table
     from gradscope.study.comparison import Comparison
 
 _SECTIONS = (
@@ -46,9 +48,6 @@ _SECTIONS = (
 _MOST_LOSS_PANELS = 14
 _ROLES = {"cell": "panel", "initialisation": "series"}
 _SETTING = ("task", "cell", "initialisation", "clipping")
-_HEAT_NOTE = (
-    "One trial stands for each cell: its default initialisation where that was tried, its first seed, unclipped."
-)
 
 
 def study_page(comparison: "Comparison", path: PlaceLike) -> Place:
@@ -89,6 +88,7 @@ def _document(comparison: "Comparison") -> str:
             *_shown_plates(comparison, inliner),
             *measured_plates(comparison.shown, settings, inliner),
         ],
+        passes=_pass_tables(comparison),
         written=written(comparison.shown, settings),
         cells=side_by_side(settings),
         glances=_glances(settings, clipping),
@@ -142,12 +142,19 @@ def _shown_plates(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Pl
     settings = comparison.settings
     names = {tuple(row[list(_SETTING)]): name(row, settings) for _, row in settings.iterrows()}
     for task, rows in _tasks(comparison.scores) if len(comparison.scores) else ():
-        what = next((str(one) for one in _of_task(settings, task)["score_name"] if one), "score")
-        yield score_plate(rows.rename(columns=_ROLES), what, _initialisations(comparison), task, inliner)
+        own = _of_task(settings, task)
+        scores = with_passes(rows, own).rename(columns=_ROLES)
+        yield score_plate(scores, score_name(own), _initialisations(comparison), task, inliner)
     for task, rows in _tasks(comparison.exhibits) if len(comparison.exhibits) else ():
         panels = [names[key] for key in rows[list(_SETTING)].itertuples(index=False, name=None)]
         for title, part in rows.assign(panel=panels).groupby("name", sort=False):
             yield exhibit_plate(part, f"{task}: {title}", task, inliner)
+
+
+def _pass_tables(comparison: "Comparison") -> list["Table"]:
+    tasks = _tasks(comparison.scores) if len(comparison.scores) else ()
+    tables = (pass_table(rows, _of_task(comparison.settings, task)) for task, rows in tasks)
+    return [table for table in tables if table is not None]
 
 
 def _remarks(comparison: "Comparison") -> list[str]:
@@ -200,13 +207,26 @@ def _time_plates(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Pla
             for _, own in first.groupby(list(_SETTING[1:]), sort=False)
         }
         plate = gradient_plate(tables, inliner)
-        yield replace(plate, title=f"{task}, at the end of training", keys=plate.keys[:2], topic=task)
+        yield replace(plate, title=f"{task}, at the end of training", topic=task)
 
 
 def _heatmaps(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Plate"]:
     for task, rows in _tasks(comparison.heat):
         tables = {str(cell): table for cell, table in rows.groupby("cell", sort=False)}
-        yield heatmap_plate(task, tables, inliner, caption=_HEAT_NOTE, topic=task)
+        yield heatmap_plate(task, tables, inliner, caption=_heat_note(rows), topic=task)
+
+
+def _heat_note(rows: "pd.DataFrame") -> str:
+    """Return which trials stand for their cells."""
+    shown = rows.drop_duplicates("cell")[["cell", "initialisation", "clipping"]]
+    how = {
+        str(cell): f"{'the default initialisation' if start == 'default' else start}, "
+        f"{'unclipped' if clipping == 'none' else f'clipping {clipping}'}"
+        for cell, start, clipping in shown.itertuples(index=False, name=None)
+    }
+    several = len(set(how.values())) > 1
+    words = "; ".join(f"{cell} {what}" for cell, what in how.items()) if several else next(iter(how.values()))
+    return f"One trial stands for each cell, its first seed: {words}."
 
 
 def _loss_plates(comparison: "Comparison", clipping: str, inliner: SvgInliner) -> Iterator["Plate"]:

@@ -31,6 +31,7 @@ class Cell:
         extra: a second line, small.
         tone: the verdict that colours it; for a bar, its length in percent.
         detail: what unfolds from it, for instance the reason of a verdict.
+        spoken: what readers who see neither colour nor place are told before the text.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Cell:
     extra: str = ""
     tone: str = ""
     detail: str = ""
+    spoken: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,12 +157,14 @@ class Glance:
         lag: the lag that it needs, in words.
         cells: the columns.
         rows: (initialisation, one Cell a column; None where the study has no such setting).
+        grows: whether any gradient grows on its way back, so that it has a doubling time.
     """
 
     task: str
     lag: str
     cells: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell | None, ...]], ...]
+    grows: bool
 
 
 def glances(settings: pd.DataFrame) -> tuple[Glance, ...]:
@@ -186,12 +190,21 @@ def _glance(task: str, rows: pd.DataFrame) -> Glance:
         rows=tuple(
             (str(name), tuple(by.get((name, cell)) for cell in cells)) for name in rows["initialisation"].unique()
         ),
+        grows=bool((rows["rate"] > 0).any()),
     )
 
 
 def _glance_cell(row: pd.Series) -> Cell:
-    text = row["verdict"] if row["verdict"] not in JUDGED or pd.isna(row["half_life"]) else half_life(row["half_life"])
-    return Cell(text, kind="verdict", tone=tone(row["verdict"], row["share_at_lag"]), extra=share(row["share_at_lag"]))
+    shown, verdict = tone(row["verdict"], row["share_at_lag"]), row["verdict"]
+    if verdict not in JUDGED or pd.isna(row["half_life"]):
+        return Cell(verdict, kind="verdict", tone=shown, extra=share(row["share_at_lag"]))
+    return Cell(
+        growth_half_life(row["rate"], half_life(row["half_life"])),
+        kind="verdict",
+        tone=shown,
+        extra=share(row["share_at_lag"]),
+        spoken=f"{shown}, {'doubling time' if row['rate'] > 0 else 'half-life'} ",
+    )
 
 
 def clipping_table(clipping: pd.DataFrame, settings: pd.DataFrame) -> Table:

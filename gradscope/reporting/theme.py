@@ -45,6 +45,8 @@ DARK: Final[Mapping[str, str]] = {
 }
 SERIES: Final = 6
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")
+DASHES: Final[tuple[tuple[float, ...], ...]] = ((), (4, 1.5, 1, 1.5), (1, 1.2), (4, 1.5, 1, 1.5, 1, 1.5))
+"""Line styles, one each time the colours begin again, in widths of the line; no plain dashes, which mean the start."""
 
 INK: Final = "#010203"
 MUTED: Final = "#010204"
@@ -63,7 +65,7 @@ SENTINELS: Final[Mapping[str, str]] = {
 
 
 def series(index: int) -> str:
-    """Return the sentinel colour of the line with this index; more lines than colours begin again.
+    """Return the sentinel colour of the line with this index; more lines than colours begin again, in another style.
 
     Returns:
         A colour for matplotlib.
@@ -80,6 +82,24 @@ def marker(index: int) -> str:
         A marker for matplotlib.
     """
     return MARKERS[(index + index // SERIES) % len(MARKERS)]
+
+
+def dashes(index: int) -> tuple[float, ...]:
+    """Return the dashes and gaps of the line with this index, in widths of the line; lines of one colour differ.
+
+    Returns:
+        An empty tuple, a solid line, for as many lines as there are colours.
+    """
+    return DASHES[index // SERIES % len(DASHES)]
+
+
+def line_style(index: int) -> str | tuple[float, tuple[float, ...]]:
+    """Return the style of the line with this index, as matplotlib takes it.
+
+    Returns:
+        Solid for as many lines as there are colours.
+    """
+    return (0, found) if (found := dashes(index)) else "-"
 
 
 @contextmanager

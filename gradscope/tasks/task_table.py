@@ -16,11 +16,13 @@ class TaskEntry:
         make: the task's class, or where it is, as `module:name`; its parameters are what a study file may set.
         meaning: what it asks.
         reference: where it comes from.
+        passes: it goes over the same data again and again, and is scored after each pass.
     """
 
     make: str | Callable[..., Task]
     meaning: str
     reference: str
+    passes: bool = False
 
 
 TASK_TABLE = {
@@ -68,6 +70,7 @@ TASK_TABLE = {
         "gradscope.tasks.rows:Rows",
         "name a handwritten digit that is read row by row",
         "LeCun, Bottou, Bengio & Haffner 1998; read in pieces by Le, Jaitly & Hinton 2015, arXiv:1504.00941",
+        passes=True,
     ),
     "series": TaskEntry(
         "gradscope.tasks.series:Series",

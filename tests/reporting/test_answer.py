@@ -61,6 +61,24 @@ def test_underflow_is_told() -> None:
     assert "Nothing of the gradient is left at lag 99." in said
 
 
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (3.0, "The gradient grows on its way back, at lag 99 to up to 3.0 times what it is at lag 0. Doubling times"),
+        (
+            0.68,
+            "after a fall close to the loss: at lag 99 it is at most 68\u202f% of what it is at lag 0. Doubling times",
+        ),
+        (math.nan, "Doubling times"),
+    ],
+)
+def test_growth_is_told_by_what_was_measured(left: float, words: str) -> None:
+    """A gradient that grows after it fell is not said to arrive."""
+    said = _said(_answer(EXPLODES | {"share_at_lag": left}), "Explodes")
+    assert words in said
+    assert "arrives" not in said
+
+
 def test_marginal_without_arrival_is_not_called_kept() -> None:
     """Where the rule leaves it open and less than 1 % was measured, the page does not say that the gradient arrives."""
     answer = _answer(KEEPS | {"share_at_lag": 0.004})

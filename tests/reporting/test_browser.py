@@ -3,10 +3,14 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from gradscope.reporting import study_page
+from gradscope.study.comparison import Comparison
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
@@ -90,11 +94,34 @@ def test_figures_follow_the_theme(chromium: Any, page: Path) -> None:
     assert len(found) == 2
 
 
-@pytest.mark.parametrize("width", [400, 800, 1400])
+@pytest.mark.parametrize("width", [360, 400, 640, 800, 1000, 1200, 1280, 1400, 1600])
 def test_nothing_sticks_out_of_the_page(chromium: Any, page: Path, width: int) -> None:
-    """The page itself never scrolls sideways; wide tables do so inside their own region."""
+    """The page itself never scrolls sideways, reasons unfolded or not; wide tables do so inside their own region."""
     with opened(chromium, page, width=width) as tab:
-        assert tab.evaluate(OVERFLOW) == 0
+        folded = tab.evaluate(OVERFLOW)
+        tab.eval_on_selector_all("details", "all => all.forEach(e => { e.open = true; })")
+        assert (folded, tab.evaluate(OVERFLOW)) == (0, 0)
+
+
+def test_lone_panels_line_up_over_a_wide_caption(chromium: Any, comparison: Comparison, tmp_path: Path) -> None:
+    """A heading of two lines does not shift its figure against the neighbour's; the caption is wider than a figure."""
+    names = ("trials", "settings", "lags", "heat", "losses", "clipping")
+    renamed = {"adding": "a task with a name that needs two lines at least above a figure"}
+    lone = {
+        name: (table := getattr(comparison, name))[table["cell"] == "gru"].replace({"task": renamed}) for name in names
+    }
+    with opened(chromium, study_page(replace(comparison, **lone), tmp_path / "lone.html"), width=1200) as tab:
+        titles, figures = (
+            tab.eval_on_selector_all(f"#loss {selector}", "all => all.map(e => e.getBoundingClientRect().toJSON())")
+            for selector in ("h3", ".plot")
+        )
+        caption = tab.locator("#loss .caption").last.evaluate("e => e.getBoundingClientRect().width")
+    assert len(figures) == 2
+    # Both are as high as the higher one, of two lines.
+    assert [title["height"] > 35 for title in titles] == [True, True]
+    assert titles[0]["top"] == titles[1]["top"]
+    assert figures[0]["top"] == figures[1]["top"]
+    assert caption > 1.5 * figures[0]["width"]
 
 
 def test_figures_are_named_and_ids_unique(chromium: Any, page: Path) -> None:
@@ -150,11 +177,14 @@ def test_one_task_can_be_shown_alone(chromium: Any, study: Path) -> None:
 
 
 def test_the_heading_of_a_long_table_stays(chromium: Any, study: Path) -> None:
-    """Scrolled into the middle of the table, its heading is still at the top of the window."""
+    """Scrolled into the middle of the table, its heading is still in sight, at the top of the table's region."""
     with opened(chromium, study) as tab:
         tab.locator("#verdicts tbody tr").nth(20).evaluate("e => e.scrollIntoView({block: 'center'})")
-        top = tab.locator("#verdicts thead th").first.evaluate("e => e.getBoundingClientRect().top")
-    assert 0 <= top < 80
+        head, region = (
+            tab.locator(selector).first.evaluate("e => e.getBoundingClientRect().top")
+            for selector in ("#verdicts thead th", "#verdicts .scroll")
+        )
+    assert 0 <= head == pytest.approx(region, abs=1)
 
 
 def test_the_page_is_whole_without_its_script(chromium: Any, study: Path) -> None:

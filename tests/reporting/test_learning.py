@@ -5,7 +5,10 @@ import pandas as pd
 import pytest
 
 from gradscope.reporting.claims import claims
+from gradscope.reporting.figures.exhibits import score_plate
 from gradscope.reporting.learning import clipped, costs, course, learned, scored, shown
+from gradscope.reporting.passes import pass_table, with_passes
+from gradscope.reporting.svg import SvgInliner
 
 
 def _settings(**columns):
@@ -48,29 +51,52 @@ def test_without_a_loss_that_means_solved_only_losses_are_told():
     assert "solved" not in statement.text + "".join(statement.lines)
 
 
-def test_scores_are_told_at_first_and_at_last():
-    """The mean over seeds, and their spread at the end."""
-    scores = pd.DataFrame(
-        [
-            {
-                "cell": "lstm",
-                "initialisation": "default",
-                "clipping": "none",
-                "seed": seed,
-                "iteration": at,
-                "score": score,
-            }
-            for seed, course in enumerate(([0.5, 0.9], [0.6, 0.94]))
-            for at, score in zip((31, 63), course, strict=True)
-        ]
-    )
+SCORES = pd.DataFrame(
+    [
+        {"cell": "lstm", "initialisation": "default", "clipping": "none", "seed": seed, "iteration": at, "score": score}
+        for seed, course in enumerate(([0.5, 0.9], [0.6, 0.94]))
+        for at, score in zip((31, 63), course, strict=True)
+    ]
+)
 
-    statement = scored(_settings(), scores)
+
+@pytest.mark.parametrize(
+    ("kind", "first", "last"),
+    [("rows", "the first pass", "2 passes"), ("recall", "32 iterations", "64 iterations")],
+)
+def test_scores_are_told_at_first_and_at_last(kind, first, last):
+    """The mean over seeds, and their spread at the end; passes only where the same data come again."""
+    statement = scored(_settings(kind=kind), SCORES)
 
     assert statement.head == "Test accuracy"
     assert statement.lines == (
-        "lstm default: 55.0\u202f% after the first pass, 92.0\u202f% after 2 passes (90.0\u202f% to 94.0\u202f%)",
+        f"lstm default: 55.0\u202f% after {first}, 92.0\u202f% after {last} (90.0\u202f% to 94.0\u202f%)",
     )
+
+
+def test_scores_of_passes_are_drawn_and_listed_by_pass():
+    """A row a pass, a column a setting; the axis counts passes."""
+    settings = _settings(kind="rows")
+
+    table = pass_table(SCORES, settings)
+    plate = score_plate(
+        with_passes(SCORES, settings).rename(columns={"cell": "panel", "initialisation": "series"}),
+        "test accuracy",
+        ["default"],
+        "rows",
+        SvgInliner(),
+    )
+
+    assert [name for name, _ in table.heads] == ["Pass", "lstm default"]
+    assert [[cell.text for cell in cells] for _, cells in table.rows] == [["1", "55.0\u202f%"], ["2", "92.0\u202f%"]]
+    assert "after each pass" in plate.caption
+    assert ">passes over the data (epochs)<" in plate.panels[0].svg
+
+
+def test_a_task_without_passes_has_no_table_of_them():
+    """Each of its sequences is a new one."""
+    assert pass_table(SCORES, _settings(kind="recall")) is None
+    assert "pass" not in with_passes(SCORES, _settings())
 
 
 def test_what_was_shown_is_measured_where_it_was_answered():

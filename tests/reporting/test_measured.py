@@ -61,6 +61,20 @@ def test_given_limits_are_kept():
     assert {"0", "1"} <= labels
 
 
+def test_lines_that_would_be_flat_have_a_scale_of_their_own():
+    """States before training, beside those after it; the panel says so."""
+    x = np.arange(1, 5)
+    panels = {name: as_json(_lines(lines={"unit 0": scale * x})) for name, scale in (("before", 0.002), ("after", 0.2))}
+    before, after = lines_plate("t", panels, "adding", SvgInliner()).panels
+
+    assert before.note == "On a scale of its own."
+    assert ">0.2</text>" not in before.svg
+    assert after.note == ""
+    # Given limits stay: how open a gate is, is read from 0 to 1.
+    given = {name: one | {"limits": [0.0, 1.0]} for name, one in panels.items()}
+    assert [panel.note for panel in lines_plate("t", given, "adding", SvgInliner()).panels] == ["", ""]
+
+
 def test_a_picture_sets_zeros_apart_and_leaves_out_what_is_missing():
     """The scale says so; its ends are those of the numbers."""
     values = np.array([[1.0, np.nan], [0.0, 1e-3]])

@@ -135,6 +135,22 @@ def test_zeros_have_their_own_colour(comparison: Comparison, tmp_path: Path) -> 
     assert page.read_text().count("</i>exactly 0</span>") == 2
 
 
+def test_heatmaps_say_what_they_show(comparison: Comparison, tmp_path: Path) -> None:
+    """The setting that stands for the cells, clipped or not; each cell's own where they differ."""
+    heat, lstm = comparison.heat, comparison.heat["cell"] == "lstm"
+    captions = [
+        (heat, "its first seed: the default initialisation, unclipped."),
+        (heat.assign(clipping="norm(1.0)"), "its first seed: the default initialisation, clipping norm(1.0)."),
+        (
+            heat.assign(initialisation=heat["initialisation"].where(~lstm, "chrono")),
+            "; lstm chrono, unclipped; gru the",
+        ),
+    ]
+    for table, words in captions:
+        page = study_page(replace(comparison, heat=table), tmp_path / "heat.html")
+        assert words in page.read_text()
+
+
 def test_a_folder_as_target_is_refused_before_any_work(comparison: Comparison, tmp_path: Path) -> None:
     """The mistake is said at once."""
     with pytest.raises(UsageError, match="is a folder"):

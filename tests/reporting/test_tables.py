@@ -92,6 +92,21 @@ def test_the_glance_has_a_hole_where_nothing_was_tried(comparison: Comparison) -
     assert [cell is None for cell in rows["chrono"]] == [True, True, False, False]
 
 
+def test_the_glance_tells_doubling_times_from_half_lives(comparison: Comparison) -> None:
+    """In the cell, to those who hear it, and in the note above."""
+    glance = glances(comparison.settings[comparison.settings["clipping"] == "none"])[0]
+    rows = dict(glance.rows)
+    grows, falls = rows["identity"][1], rows["default"][0]
+    assert grows is not None
+    assert falls is not None
+    assert grows.text.startswith("\u00d72 in 1")
+    assert grows.spoken == "exploding, doubling time "
+    assert falls.spoken == "vanishing, half-life "
+    assert glance.grows
+    vanishing = comparison.settings[comparison.settings["rate"] < 0]
+    assert not any(glance.grows for glance in glances(vanishing))
+
+
 def test_clipping_beside_the_unclipped_loss(comparison: Comparison) -> None:
     """Each clipped setting stands beside the same one without."""
     table = clipping_table(comparison.clipping, comparison.settings)

@@ -61,3 +61,10 @@ def test_both_themes_name_the_same_colours() -> None:
 def test_many_lines_differ_in_colour_or_marker() -> None:
     """Where colours begin again the markers have moved on: 36 lines, 36 pairs."""
     assert len({(theme.series(index), theme.marker(index)) for index in range(36)}) == 36
+
+
+def test_lines_of_one_colour_differ_in_style() -> None:
+    """Without markers too: 24 lines, 24 pairs, and as many lines as there are colours are solid."""
+    assert len({(theme.series(index), theme.dashes(index)) for index in range(24)}) == 24
+    assert {theme.dashes(index) for index in range(theme.SERIES)} == {()}
+    assert "-" not in {theme.line_style(index) for index in range(theme.SERIES, 24)}

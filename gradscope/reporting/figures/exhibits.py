@@ -46,7 +46,7 @@ def score_plate(scores: pd.DataFrame, what: str, series: Sequence[str], topic: s
     """Draw one panel a cell, one line an initialisation, a band over the seeds.
 
     Args:
-        scores: `panel`, `series`, `seed`, `iteration`, `score`.
+        scores: `panel`, `series`, `seed`, `iteration`, `score`; drawn against `pass` where there is one.
         what: was scored.
         series: names of all lines on the page.
         topic: the task that it is about.
@@ -55,12 +55,16 @@ def score_plate(scores: pd.DataFrame, what: str, series: Sequence[str], topic: s
     Returns:
         The figure.
     """
+    against = "pass" if "pass" in scores else "iteration"
     present = [line for line in series if line in set(scores["series"])]
-    panels = [_score(str(name), rows, series, what, inliner) for name, rows in scores.groupby("panel", sort=False)]
+    panels = [
+        _score(str(name), rows, series, (against, what), inliner) for name, rows in scores.groupby("panel", sort=False)
+    ]
+    when = "after each pass over the data on what was held out" if against == "pass" else "on data never trained on"
     return Plate(
         title=f"{topic}: {what}",
-        caption=f"{what[:1].upper()}{what[1:]}, measured after each pass over the data on what was held out: the "
-        "median over seeds, the band from the lowest seed to the highest.",
+        caption=f"{what[:1].upper()}{what[1:]}, measured {when}: the median over seeds, the band from the "
+        "lowest seed to the highest.",
         panels=panels,
         keys=[Key(line, series.index(line), marked=False) for line in present],
         topic=topic,
@@ -80,16 +84,17 @@ def _exhibit(name: str, rows: pd.DataFrame, limits: tuple[float, float], inliner
         return Panel(name, inliner.inline(figure, words))
 
 
-def _score(name: str, rows: pd.DataFrame, series: Sequence[str], what: str, inliner: SvgInliner) -> Panel:
+def _score(name: str, rows: pd.DataFrame, series: Sequence[str], names: tuple[str, str], inliner: SvgInliner) -> Panel:
+    against, what = names
     shown = [line for line in series if line in set(rows["series"])]
     with panel_axes(180) as (figure, axes):
         axes.set_ylim(0, 1.02)
-        median_lines(axes, rows, "iteration", "score", "series", {line: series.index(line) for line in shown})
+        median_lines(axes, rows, against, "score", "series", {line: series.index(line) for line in shown})
         axes.set_xlim(0, None)
-        axes.set_xlabel("iteration")
+        axes.set_xlabel("passes over the data (epochs)" if against == "pass" else against)
         linear_ticks(axes)
         y_title(axes, what)
-        last = rows[rows["iteration"] == rows["iteration"].max()].groupby("series")["score"].median()
+        last = rows[rows[against] == rows[against].max()].groupby("series")["score"].median()
         parts = [f"{number(float(last[line]))} with {line}" for line in shown if line in last]
         return Panel(name, inliner.inline(figure, f"{name}: {what} at the end: {listed(parts)}."))
 

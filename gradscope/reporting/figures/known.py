@@ -49,7 +49,7 @@ def _draw(axes: "Axes", curve: Curve, index: int, *, with_line: bool) -> None:
     colour = theme.series(index)
     if with_line:
         known = curve.got if curve.expected is None else curve.expected
-        axes.plot(curve.x, known, color=colour, linewidth=1.4)
+        axes.plot(curve.x, known, color=colour, linewidth=1.4, linestyle=theme.line_style(index))
     if curve.expected is None:
         return
     some = slice(None, None, max(1, len(curve.x) // _MARKS))

@@ -45,6 +45,9 @@ def median_lines(
     shown = [name for name in colours if name in set(spread[by])]
     if not shown:
         return medians
+    if "linestyle" not in line:
+        styles = {name: theme.dashes(colours[name]) for name in shown}
+        line = line | {"style": by, "style_order": shown, "dashes": styles}
     sns.lineplot(
         medians,
         x=x,

@@ -14,6 +14,8 @@ from gradscope.reporting.svg import SvgInliner
 
 BINS = 60
 """Points that a line has at most: a loss jumps from batch to batch, its course is what matters."""
+_CAP = 20
+"""How many times the baseline the axis reaches up: what diverges far beyond would flatten all else."""
 
 
 def loss_plate(
@@ -75,16 +77,26 @@ def binned_losses(losses: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def _limits(losses: pd.Series, baseline: float) -> tuple[float, float]:
-    """Return the ends of a logarithmic axis that shows the baseline, and does not chase a diverging loss upwards."""
+    """Return the ends of a logarithmic axis that shows the baseline.
+
+    It does not chase a diverging loss upwards, unless nothing would be left to see.
+    """
     positive = losses[losses > 0]
     if positive.empty:
         return 0.1, 10.0
     low, high = float(positive.min()), float(positive.max())
     if not (np.isfinite(baseline) and baseline > 0):
         return low / 1.3, high * 1.3
-    anchor = baseline
-    low, high = max(low, 1e-6 * anchor), min(high, 20 * anchor)
-    return min(low, anchor) / 1.3, max(high, anchor) * 1.3
+    cap = _CAP * baseline
+    high = min(high, cap) if low <= cap else high
+    return min(max(low, 1e-6 * baseline), baseline) / 1.3, max(high, baseline) * 1.3
+
+
+def _above(rows: pd.DataFrame, shown: Sequence[str], high: float) -> str:
+    """Return which lines lie above the frame as a whole: without a word they would seem to be missing."""
+    lowest = rows.groupby("series")["loss"].min()
+    parts = [f"{line} (never below {number(float(lowest[line]), 2)})" for line in shown if lowest[line] > high]
+    return f"Above the frame: {listed(parts)}." if parts else ""
 
 
 def _panel(
@@ -108,4 +120,5 @@ def _panel(
         y_title(axes, "loss")
         last = rows[rows["iteration"] == rows["iteration"].max()].groupby("series")["loss"].median()
         parts = [f"{number(float(last[line]))} with {line}" for line in shown if line in last]
-        return Panel(name, inliner.inline(figure, f"{name}: training loss at the end: {listed(parts)}."))
+        svg = inliner.inline(figure, f"{name}: training loss at the end: {listed(parts)}.")
+        return Panel(name, svg, note=_above(rows, shown, limits[1]))

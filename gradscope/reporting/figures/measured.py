@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 MOST_PANELS = 12
 _DASHES = (0, (4, 2))
+_FLAT = 0.05
+"""Share of the common axis below which a panel's lines would look like one flat line."""
 
 
 def lines_plate(title: str, panels: Mapping[str, Mapping[str, Any]], topic: str, inliner: SvgInliner) -> Plate:
-    """Draw one panel for each set of lines, all on the same axes.
+    """Draw one panel for each set of lines, all on the same axes but those that would be flat there.
 
     Args:
         title: heading of the figure.
@@ -75,11 +77,12 @@ def _lines(
     name: str, one: Mapping[str, Any], colours: Mapping[str, int], limits: tuple[float, float], inliner: SvgInliner
 ) -> Panel:
     x = _numbers(one["x"])
+    own = _own_limits(one, limits)
     with panel_axes(190) as (figure, axes):
         if one["log_y"]:
             log_y(axes, *limits)
         else:
-            axes.set_ylim(*limits)
+            axes.set_ylim(*(own or limits))
         for line, values in one["lines"].items():
             y = _numbers(values)
             # A zero has no place on a logarithmic axis: the line ends before it.
@@ -89,7 +92,7 @@ def _lines(
         linear_ticks(axes, y=not one["log_y"])
         axes.set_xlabel(one["x_name"])
         y_title(axes, one["y_name"])
-        return Panel(name, inliner.inline(figure, _label(name, one)))
+        return Panel(name, inliner.inline(figure, _label(name, one)), note="On a scale of its own." if own else "")
 
 
 def _draw(axes: "Axes", x: "NDArray[np.float64]", y: "NDArray[np.float64]", index: int, *, known: bool) -> None:
@@ -98,7 +101,7 @@ def _draw(axes: "Axes", x: "NDArray[np.float64]", y: "NDArray[np.float64]", inde
         y,
         color=theme.series(index),
         linewidth=1.2 if known else 1.7,
-        linestyle=_DASHES if known else "-",
+        linestyle=_DASHES if known else theme.line_style(index),
     )
 
 
@@ -142,6 +145,15 @@ def _limits(panels: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
         return max(low, high * 10.0 ** -(2 * SPAN)) / 1.5, high * 1.5
     margin = 0.06 * (high - low or 1.0)
     return low - margin, high + margin
+
+
+def _own_limits(one: Mapping[str, Any], limits: tuple[float, float]) -> tuple[float, float] | None:
+    """Return the ends of a panel's own linear axis where its lines would be flat on the common one."""
+    if one["log_y"] or one.get("limits"):
+        return None
+    values = np.concatenate([_numbers(line) for line in one["lines"].values()])
+    span = float(np.ptp(values[np.isfinite(values)])) if np.isfinite(values).any() else 0.0
+    return _limits([one]) if 0 < span < _FLAT * (limits[1] - limits[0]) else None
 
 
 def _colours(names: Sequence[str]) -> dict[str, int]:

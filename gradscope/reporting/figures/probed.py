@@ -139,7 +139,8 @@ def _figure(
 
     figure, axes = _axes()
     for index, (name, part) in enumerate(_recurrences(table)):
-        draw(axes, part, {"color": theme.LIGHT[f"series-{index % theme.SERIES}"], "label": name, "linewidth": 1.6})
+        colour = theme.LIGHT[f"series-{index % theme.SERIES}"]
+        draw(axes, part, {"color": colour, "label": name, "linewidth": 1.6, "linestyle": theme.line_style(index)})
     if level is not None:
         axes.axhline(level, color=theme.LIGHT["muted"], linewidth=0.8, linestyle=":")
     if log_y and axes.has_data() and (np.concatenate([line.get_ydata() for line in axes.lines]) > 0).any():

@@ -1,6 +1,7 @@
 """Quantities against time inside a sequence: total beside direct gradient, gates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ from gradscope.reporting.numbers import number, share
 from gradscope.reporting.panel import Key, Panel, Plate, panel_axes, y_title
 from gradscope.reporting.svg import SvgInliner
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 PHASE_KEYS = (Key("end of training", None), Key("start", None, dashed=True))
 _QUANTITIES = {"total_gradient_norm": "total gradient", "direct_gradient_norm": "direct gradient"}
 _SPAN = 1e-12
@@ -22,26 +26,45 @@ def gradient_plate(tables: Mapping[str, pd.DataFrame], inliner: SvgInliner) -> P
     """Draw total against direct gradient, one panel a layer.
 
     Args:
-        tables: layer -> `phase`, `iteration`, `lag`, `total_gradient_norm`, `direct_gradient_norm`.
+        tables: layer -> `phase`, `iteration`, `lag`, `total_gradient_norm`, `direct_gradient_norm`; NaN where a direct
+            gradient is not known.
         inliner: of the page.
 
     Returns:
         The figure.
     """
     panels = [panel for name, table in tables.items() if (panel := _gradients(name, table, inliner)) is not None]
+    direct = np.concatenate([table["direct_gradient_norm"].to_numpy(float) for table in tables.values()])
+    phases = {phase for table in tables.values() for phase in table["phase"]}
     keys = [Key(label, index, marked=index == 1) for index, label in enumerate(_QUANTITIES.values())]
     return Plate(
         title="Total and direct gradient",
-        caption=(
-            "Norm of the gradient of the loss with respect to the hidden state at each time, counted back from the "
-            "last. The direct gradient is what the loss sends to a time by itself, and what a hook on a layer's "
-            "output shows; the total gradient also comes through all later times. Where the direct gradient is 0 it "
-            "is not drawn: there the total gradient has come through time alone. Medians over the first and the "
-            "last quarter of the recorded iterations."
-        ),
+        caption=_caption(direct, phases),
         panels=panels,
-        keys=[*keys, *PHASE_KEYS],
+        keys=[*(keys if (direct > 0).any() else keys[:1]), *(PHASE_KEYS if len(phases) > 1 else ())],
     )
+
+
+def _caption(direct: "NDArray[np.float64]", phases: Collection[str]) -> str:
+    """Return how to read the figure, of the direct gradient only what holds here."""
+    parts = [
+        "Norm of the gradient of the loss with respect to the hidden state at each time, counted back from the last. "
+        "The total gradient comes from the loss at that time and through all later times."
+    ]
+    unknown = np.isnan(direct)
+    if unknown.all():
+        parts.append("What of it the loss sends to a time by itself, the direct gradient, is not known here.")
+    else:
+        parts.append(
+            "The direct gradient is what the loss sends to a time by itself, and what a hook on a layer's output shows."
+        )
+    if (direct == 0).any():
+        parts.append("Where it is 0 it is not drawn: there the total gradient has come through time alone.")
+    if unknown.any() and not unknown.all():
+        parts.append("Where it is not known it is not drawn either.")
+    several = len(phases) > 1
+    parts.append(f"{'Medians over the first and' if several else 'Over'} the last quarter of the recorded iterations.")
+    return " ".join(parts)
 
 
 def _gradients(name: str, table: pd.DataFrame, inliner: SvgInliner) -> Panel | None:
@@ -86,13 +109,13 @@ def _zero_note(rows: pd.DataFrame) -> str:
 
 def _gradient_label(name: str, rows: pd.DataFrame) -> str:
     """Return a sentence that says what the panel shows."""
-    ended = rows[rows["phase"] == "end"].groupby(["line", "lag"])["norm"].median()
-    total = ended["total gradient"]
-    direct = int((ended["direct gradient"] > 0).sum()) if "direct gradient" in ended.index.get_level_values(0) else 0
+    ended = rows[rows["phase"] == "end"].set_index(["line", "lag"])["norm"]
+    total, direct = ended["total gradient"], ended["direct gradient"]
     left = share(float(total.iloc[-1] / total.iloc[0])) if total.iloc[0] > 0 else "an unknown share"
+    stands = f"a direct gradient stands at {(direct > 0).sum()} of {len(total)} times"
     return (
         f"{name}: at the end of training the total gradient is {number(float(total.iloc[0]))} at lag 0, of which "
-        f"{left} is left at lag {total.index[-1]}; a direct gradient stands at {direct} of {len(total)} times."
+        f"{left} is left at lag {total.index[-1]}; {'the direct one is unknown' if direct.isna().all() else stands}."
     )
 
 
