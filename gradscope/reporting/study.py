@@ -49,6 +49,11 @@ _SETTING = ("task", "cell", "initialisation", "clipping")
 _HEAT_NOTE = (
     "One trial stands for each cell: its default initialisation where that was tried, its first seed, unclipped."
 )
+_BACKWARDS = "read from the top down"
+_BACKWARDS_NOTE = (
+    " Backwards the last time is read first: an answer that looks at the state of that time has nothing before it "
+    "that a gradient could go back to."
+)
 
 
 def study_page(comparison: "Comparison", path: PlaceLike) -> Place:
@@ -204,9 +209,14 @@ def _time_plates(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Pla
 
 
 def _heatmaps(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Plate"]:
+    """Yield a figure a task: a panel a cell, and where that has several layers or directions a panel for each."""
     for task, rows in _tasks(comparison.heat):
-        tables = {str(cell): table for cell, table in rows.groupby("cell", sort=False)}
-        yield heatmap_plate(task, tables, inliner, caption=_HEAT_NOTE, topic=task)
+        layers = rows["layer"].astype(str)
+        titles = rows["cell"].astype(str) + layers.radd(", ").where(layers != "", "")
+        tables = {str(title): table for title, table in rows.groupby(titles, sort=False)}
+        backwards = {title: _BACKWARDS for title in tables if title.endswith("backwards")}
+        note = _HEAT_NOTE + _BACKWARDS_NOTE * bool(backwards)
+        yield heatmap_plate(task, tables, inliner, caption=note, topic=task, where=backwards)
 
 
 def _loss_plates(comparison: "Comparison", clipping: str, inliner: SvgInliner) -> Iterator["Plate"]:
