@@ -96,14 +96,15 @@ class Expectation(_Part):
     """What was published about some of the settings, to be held against what is measured.
 
     Either `better` and `worse` name two groups of settings and `measure` what is compared; or `solves` or `fails` names
-    one. A group is a table of task, cell, initialisation or clipping; what it leaves out may be anything.
+    one. A group is a table of task, cell, initialisation or clipping; what it leaves out may be anything. `shown-error`
+    is the error of what the task showed first at the last of `watch.exhibits`.
     """
 
     claim: Words
     source: Words
     better: Group = {}
     worse: Group = {}
-    measure: Literal["loss", "share", "share-at-start", "half-life"] = "loss"
+    measure: Literal["loss", "share", "share-at-start", "half-life", "shown-error"] = "loss"
     solves: Group = {}
     fails: Group = {}
 
