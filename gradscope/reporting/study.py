@@ -157,7 +157,7 @@ def _shown_plates(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Pl
 
 def _remarks(comparison: "Comparison") -> list[str]:
     """Return what a reader has to know before trusting the answer."""
-    remarks = []
+    remarks = [note] if (note := getattr(comparison.spec, "note", "")) else []
     if comparison.provenance.get("mode") == "quick":
         remarks.append("This was a quick run: fewer iterations and seeds than the study asks for by itself.")
     if comparison.provenance.get("only"):

@@ -121,12 +121,14 @@ class StudySpec(_Part):
 
     `modules` are imported before the rest is read, for the tasks, cells, initialisations and clippings that they add.
     Each `[task.NAME]` is a task of its own; its `kind` is NAME unless it says otherwise.
+    `note` is what a reader has to know before the answer; the page begins with it.
     `quick` and `full` hold what differs in those modes; `gradscope.study.loading` lays them over the rest.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
     title: Words
     question: Words
+    note: str = ""
     modules: list[Words] = []
     task: dict[str, dict[str, Any]] = {}
     model: ModelSettings = ModelSettings()
