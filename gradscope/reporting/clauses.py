@@ -62,7 +62,7 @@ def measured_clauses(shown: pd.DataFrame, settings: pd.DataFrame) -> list[str]:
             each.removeprefix(begin) + (f" ({of})" if len(names) > 1 else "")
             for each, of in zip(words, names, strict=True)
         ]
-        clauses.append(begin + ", ".join(ends))
+        clauses.append(begin + (", " if begin else "; ").join(ends))
     return clauses
 
 
