@@ -20,11 +20,12 @@ _OUTCOMES = {
 }
 
 
-def shown_clause(exhibits: pd.DataFrame) -> str:
+def shown_clause(exhibits: pd.DataFrame, settings: pd.DataFrame) -> str:
     """Say how wrong is what the networks of each task showed first, after the first stop and after the last.
 
     Args:
         exhibits: `Comparison.exhibits`.
+        settings: `Comparison.settings`; where they have several tasks, those that showed something are named.
 
     Returns:
         Empty where nothing was shown.
@@ -32,11 +33,12 @@ def shown_clause(exhibits: pd.DataFrame) -> str:
     if exhibits.empty:
         return ""
     ends = {task: _ends(errors_at_stops(rows)) for task, rows in _tasks(exhibits)}
+    several = len(set(settings["task"])) > 1
     alike = len({tuple(found) for found in ends.values()}) == 1
     said = []
     for task, found in ends.items():
         errors = [number(error, 2) + ("" if alike else f" {after(at)}") for at, error in found.items()]
-        said.append(listed(errors) + (f" in {task}" if len(ends) > 1 else ""))
+        said.append(listed(errors) + (f" in {task}" if several else ""))
     stops = f"{listed([after(at) for at in next(iter(ends.values()))])}, " if alike else ""
     mean = number(trivial_error(exhibits), 2)
     return f"{exhibits['name'].iloc[0]}: {stops}an error of {', '.join(said)} (always answering the mean: {mean})"

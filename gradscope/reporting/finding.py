@@ -25,7 +25,7 @@ def finding(comparison: "Comparison") -> str:
         One sentence; empty if there is nothing to say.
     """
     settings, claims = comparison.settings, _claims(comparison.expectations)
-    found = [_spans(settings) or shown_clause(comparison.exhibits)]
+    found = [_spans(settings) or shown_clause(comparison.exhibits, settings)]
     if not claims:
         found += measured_clauses(comparison.shown, settings)
         found += [scored_clause(settings, comparison.scores)] if not any(found) else []
