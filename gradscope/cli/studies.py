@@ -12,12 +12,13 @@ from gradscope.errors import UsageError
 
 if TYPE_CHECKING:
     from gradscope.runs.places import Place
+    from gradscope.study.parts import StudyPart
     from gradscope.study.spec import StudySpec
 
 _KEYS = ("name", "title", "question", "seconds", "quick_seconds")
 
 
-@click.command(epilog="Example: gradscope studies")
+@click.command(epilog="Example: gradscope studies --parts")
 @click.option(
     "--out",
     type=typed_place,
@@ -26,9 +27,17 @@ _KEYS = ("name", "title", "question", "seconds", "quick_seconds")
     show_default=True,
     help="Folder of finished studies: they tell how fast this machine is.",
 )
+@click.option(
+    "--parts",
+    is_flag=True,
+    help="List tasks, cells, initialisations, clippings and measures in their place, each with its reference.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
-def command(out: "Place", as_json: bool) -> None:
+def command(out: "Place", parts: bool, as_json: bool) -> None:
     """List the built-in studies, each with its question and the time that it takes here."""
+    if parts:
+        _print_parts(as_json)
+        return
     from gradscope.study.catalogue import built_in_studies
     from gradscope.study.expected import in_words
     from gradscope.study.loading import load_study
@@ -51,6 +60,32 @@ def command(out: "Place", as_json: bool) -> None:
         click.echo(f"{name:<{width}}{title} ({took})")
         for line in textwrap.wrap(question, 100 - width):
             click.echo(" " * width + line)
+
+
+def _print_parts(as_json: bool) -> None:
+    """Print what a study file may name, a table a kind."""
+    from gradscope.study.parts import study_parts
+
+    tables = study_parts()
+    if as_json:
+        listed = {kind: [part._asdict() for part in table] for kind, table in tables.items()}
+        click.echo(json.dumps(listed, indent=2))
+        return
+    width = max(len(part.name) for table in tables.values() for part in table) + 4
+    for kind, table in tables.items():
+        click.echo(f"{kind}:")
+        for part in table:
+            first, *more = (line for words in _said_of(part) for line in textwrap.wrap(words, 120 - width))
+            click.echo(f"  {part.name}".ljust(width) + first)
+            for line in more:
+                click.echo(" " * width + line)
+
+
+def _said_of(part: "StudyPart") -> list[str]:
+    """Return what is said of a part, each on a line of its own."""
+    number = f"{part.form}: {part.number}" if part.number else ""
+    reference = f"[{part.reference}]" if part.reference else ""
+    return [words for words in (part.meaning or "-", number, reference) if words]
 
 
 def _seconds(spec: "StudySpec", out: "Place") -> int | None:

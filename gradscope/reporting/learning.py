@@ -86,8 +86,8 @@ def scored(rows: pd.DataFrame, scores: pd.DataFrame) -> Statement | None:
             seeds = own[own["iteration"] == means.index[-1]]["score"]
             first, last = (_when(means, at, by_pass=by_pass) for at in (1, len(means)))
             lines.append(
-                f"{name(row, rows)}: {_percent(means.iloc[0])} after {first}, {_percent(means.iloc[-1])} after {last} "
-                f"({_percent(seeds.min())} to {_percent(seeds.max())})"
+                f"{name(row, rows)}: {percent(means.iloc[0])} after {first}, {percent(means.iloc[-1])} after {last} "
+                f"({percent(seeds.min())} to {percent(seeds.max())})"
             )
     return Statement("aside", what[:1].upper() + what[1:], "on data that was never trained on:", tuple(lines))
 
@@ -129,14 +129,32 @@ def course(exhibits: pd.DataFrame) -> str:
     """
     if exhibits.empty:
         return ""
-    what = exhibits["name"].iloc[0]
-    errors = {
-        int(str(at)): float(np.median([error for _, one in part.groupby(list(_KEYS)) for error in _errors(one)]))
-        for at, part in exhibits[exhibits["name"] == what].groupby("iterations")
-    }
-    trivial = number(float(np.nanstd(exhibits["truth"].to_numpy(float))), 2)
+    what, errors = exhibits["name"].iloc[0], errors_at_stops(exhibits)
+    trivial = number(trivial_error(exhibits), 2)
     steps = listed([f"{number(error, 2)} {after(at)}" for at, error in errors.items()])
     return f"{what[:1].upper()}{what[1:]}: an error of {steps} (always answering the mean: {trivial}). "
+
+
+def errors_at_stops(exhibits: pd.DataFrame) -> dict[int, float]:
+    """Return the error of what is shown first after so many iterations: the median over settings and seeds.
+
+    Args:
+        exhibits: of `Comparison.exhibits`, one task; not empty.
+    """
+    first = exhibits[exhibits["name"] == exhibits["name"].iloc[0]]
+    return {
+        int(str(at)): float(np.median([error for _, one in part.groupby(list(_KEYS)) for error in _errors(one)]))
+        for at, part in first.groupby("iterations")
+    }
+
+
+def trivial_error(exhibits: pd.DataFrame) -> float:
+    """Return the error of always answering the mean of what is right.
+
+    Args:
+        exhibits: of `Comparison.exhibits`.
+    """
+    return float(np.nanstd(exhibits["truth"].to_numpy(float)))
 
 
 def clipped(rows: pd.DataFrame, clipping: pd.DataFrame) -> Statement | None:
@@ -155,7 +173,7 @@ def clipped(rows: pd.DataFrame, clipping: pd.DataFrame) -> Statement | None:
     columns = ["clipped_share", "coefficient_median", "cosine_median"]
     means = acting.groupby(list(_KEYS), sort=False)[columns].mean().reset_index()
     lines = tuple(
-        f"{row['cell']} {row['initialisation']}, {row['clipping']}: in {_percent(row['clipped_share'])} of the "
+        f"{row['cell']} {row['initialisation']}, {row['clipping']}: in {percent(row['clipped_share'])} of the "
         f"iterations, to {number(row['coefficient_median'], 2)} of its length, direction kept to "
         f"{number(row['cosine_median'])}"
         for _, row in means.sort_values("clipped_share", ascending=False).head(2 * _MOST_LINES).iterrows()
@@ -192,6 +210,11 @@ def name(row: pd.Series, rows: pd.DataFrame) -> str:
     return f"{row['cell']} {row['initialisation']}{clipping}"
 
 
+def percent(share: float) -> str:
+    """Return a share in percent, one decimal."""
+    return f"{100 * share:.1f}\u202f%"
+
+
 def _loss_line(row: pd.Series, rows: pd.DataFrame) -> str:
     spread = f" ({number(row['loss_final_low'])} to {number(row['loss_final_high'])})" if row["seeds"] > 1 else ""
     solved = (
@@ -209,7 +232,3 @@ def _errors(part: pd.DataFrame) -> list[float]:
     both = part[part["answer"].notna() & part["truth"].notna()]
     squares = (both["answer"] - both["truth"]) ** 2
     return [float(np.sqrt(found)) for found in squares.groupby(both["seed"]).mean()]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}\u202f%"

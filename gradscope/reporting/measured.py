@@ -107,12 +107,21 @@ def lede(shown: pd.DataFrame, settings: pd.DataFrame) -> str:
     return f"{'; '.join(lines[:_LEADING])}. " if lines else ""
 
 
+def told_last(shown: pd.DataFrame) -> pd.DataFrame:
+    """Return what says something in words: of each setting's first seed, at its last stop.
+
+    Args:
+        shown: `Comparison.shown`.
+
+    Returns:
+        Of its rows those.
+    """
+    rows = _first_seed(shown[shown["told"] != ""]) if len(shown) else shown
+    return rows[rows["iterations"] == rows.groupby(_SETTING)["iterations"].transform("max")] if len(rows) else rows
+
+
 def _lines(shown: pd.DataFrame, settings: pd.DataFrame) -> tuple[str, ...]:
-    if shown.empty:
-        return ()
-    rows = _first_seed(shown[shown["told"] != ""])
-    last = rows[rows["iterations"] == rows.groupby(_SETTING)["iterations"].transform("max")]
-    return tuple(f"{name_of(row, settings)}: {row['told']}" for _, row in last.iterrows())
+    return tuple(f"{name_of(row, settings)}: {row['told']}" for _, row in told_last(shown).iterrows())
 
 
 def _first_seed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -94,12 +94,17 @@ def _answer(trials: "Trials") -> list[str]:
 
 
 def _finding(subjects: Sequence[Subject]) -> str:
-    """Return the page in a sentence or two."""
-    return " ".join(
-        f"{subject.name}: {sentence}" if subject.name else sentence
-        for subject in subjects
-        for sentence in summary(subject.trials.table)[:2]
-    )
+    """Return the page in a sentence."""
+    parts = []
+    for subject in subjects:
+        said = ", ".join(_clause(sentence) for sentence in summary(subject.trials.table)[:2])
+        parts.append(f"{subject.name}: {said}" if subject.name else said)
+    sentence = "; ".join(parts)
+    return f"{sentence[:1].upper()}{sentence[1:]}." if sentence else ""
+
+
+def _clause(sentence: str) -> str:
+    return f"{sentence[:1].lower()}{sentence[1:].rstrip('.')}"
 
 
 def _other_batches(table: "pd.DataFrame") -> str:

@@ -48,6 +48,11 @@ _SECTIONS = (
 _MOST_LOSS_PANELS = 14
 _ROLES = {"cell": "panel", "initialisation": "series"}
 _SETTING = ("task", "cell", "initialisation", "clipping")
+_BACKWARDS = "read from the top down"
+_BACKWARDS_NOTE = (
+    " Backwards the last time is read first: an answer that looks at the state of that time has nothing before it "
+    "that a gradient could go back to."
+)
 
 
 def study_page(comparison: "Comparison", path: PlaceLike) -> Place:
@@ -159,7 +164,7 @@ def _pass_tables(comparison: "Comparison") -> list["Table"]:
 
 def _remarks(comparison: "Comparison") -> list[str]:
     """Return what a reader has to know before trusting the answer."""
-    remarks = []
+    remarks = [note] if (note := getattr(comparison.spec, "note", "")) else []
     if comparison.provenance.get("mode") == "quick":
         remarks.append("This was a quick run: fewer iterations and seeds than the study asks for by itself.")
     if comparison.provenance.get("only"):
@@ -211,9 +216,14 @@ def _time_plates(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Pla
 
 
 def _heatmaps(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Plate"]:
+    """Yield a figure a task: a panel a cell, and where that has several layers or directions a panel for each."""
     for task, rows in _tasks(comparison.heat):
-        tables = {str(cell): table for cell, table in rows.groupby("cell", sort=False)}
-        yield heatmap_plate(task, tables, inliner, caption=_heat_note(rows), topic=task)
+        layers = rows["layer"].astype(str)
+        titles = rows["cell"].astype(str) + layers.radd(", ").where(layers != "", "")
+        tables = {str(title): table for title, table in rows.groupby(titles, sort=False)}
+        backwards = {title: _BACKWARDS for title in tables if title.endswith("backwards")}
+        note = _heat_note(rows) + _BACKWARDS_NOTE * bool(backwards)
+        yield heatmap_plate(task, tables, inliner, caption=note, topic=task, where=backwards)
 
 
 def _heat_note(rows: "pd.DataFrame") -> str:

@@ -97,12 +97,23 @@ def check_cell(text: str) -> str:
     return text
 
 
+def written_as(name: str, entry: _Entry) -> str:
+    """Return how a choice is written: `default`, `normal(number above 0)`, `chrono[(number above 2)]`.
+
+    Args:
+        name: of the table's row.
+        entry: the row.
+    """
+    number = "(number)" if entry.above is None else f"(number above {entry.above:g})"
+    return name + {"none": "", "required": number, "optional": f"[{number}]"}[entry.argument]
+
+
 def _check(text: str, table: Mapping[str, _Entry]) -> str:
     choice = parse_choice(text)
     if is_dotted(choice.name):
         _find(choice.name)
         return text
-    forms = {name: _form(name, entry) for name, entry in table.items()}
+    forms = {name: written_as(name, entry) for name, entry in table.items()}
     if choice.name not in forms:
         raise ValueError(f"got {text!r}{did_you_mean(choice.name, forms) or '.'} Accepted: {', '.join(forms.values())}")
     entry = table[choice.name]
@@ -117,12 +128,6 @@ def _find(path: str) -> None:
         resolve(path)
     except UsageError as error:
         raise ValueError(str(error)) from error
-
-
-def _form(name: str, entry: _Entry) -> str:
-    """Return how a choice is written: `default`, `normal(number above 0)`, `chrono[(number above 2)]`."""
-    number = "(number)" if entry.above is None else f"(number above {entry.above:g})"
-    return name + {"none": "", "required": number, "optional": f"[{number}]"}[entry.argument]
 
 
 def _fits(number: float | None, entry: _Entry) -> bool:

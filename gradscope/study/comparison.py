@@ -43,7 +43,7 @@ class Comparison:
         trials: one row a trial: its settings, its outcome, its loss, decay and clipping.
         settings: one row a (task, cell, initialisation, clipping), pooled over its seeds.
         lags: total-gradient norm against lag for each trial and phase ("start", "end").
-        heat: total-gradient norm for each iteration and time, of one trial a cell and task.
+        heat: total-gradient norm for each layer and direction, iteration and time, of one trial a cell and task.
         losses: loss for each trial and iteration.
         clipping: what clipping did in each trial.
         provenance: how it was made: command, versions, seeds, machine, seconds, trials reused.
@@ -149,7 +149,7 @@ def _read(folder: Place) -> tuple[Evidence, _Rows] | None:
 
 
 _LAGS = (*_TRIAL, "phase", "lag", "norm", "share", "zero_share")
-_HEAT = (*_TRIAL, "iteration", "time", "total_gradient_norm")
+_HEAT = (*_TRIAL, "layer", "iteration", "time", "total_gradient_norm")
 _LOSSES = (*_TRIAL, "iteration", "loss")
 _SCORES = (*_TRIAL, "iteration", "score")
 _EXHIBITS = (*_TRIAL, "iterations", "name", "x", "truth", "answer")

@@ -121,12 +121,16 @@ class Evidence:
     def _decays(self) -> dict[Phase, Decay]:
         return {phase: fit_decay(norms, floor=self.floor, resamples=RESAMPLES) for phase, norms in self._norms.items()}
 
-    def newest_calls(self) -> pd.DataFrame:
-        """Return the timesteps of the judged layer, of the newest call of each iteration."""
+    def newest_calls(self, layer: str | None = None) -> pd.DataFrame:
+        """Return the timesteps of a layer, of the newest call of each iteration.
+
+        Args:
+            layer: which; None for the one that is judged.
+        """
         if self.run is None:
             return pd.DataFrame()
         rows = self.run.timesteps
-        rows = rows[rows["layer"] == self.layer]
+        rows = rows[rows["layer"] == (layer or self.layer)]
         newest: pd.DataFrame = rows[rows["call"] == rows.groupby("iteration")["call"].transform("max")]
         return newest
 

@@ -16,17 +16,20 @@ COLUMNS = ("claim", "source", "task", "outcome", "detail")
 
 # Student's t at 97.5 %, by degrees of freedom; beyond the last one the normal value, corrected.
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+_SETTING = ["cell", "initialisation", "clipping"]
 _MEASURES = {
     "loss": ("loss_final", -1),
     "share": ("share_at_lag", 1),
     "share-at-start": ("start_share_at_lag", 1),
     "half-life": ("half_life", 1),
+    "shown-error": ("shown_error", -1),
 }
 _NAMES = {
     "loss": "loss",
     "share": "share of the gradient at the task's lag",
     "share-at-start": "share of the gradient at the task's lag as training begins",
     "half-life": "half-life",
+    "shown-error": "error of what was shown at the end",
 }
 
 
@@ -90,9 +93,24 @@ def _solved(one: Expectation, trials: pd.DataFrame) -> Iterator[tuple[str, Outco
             outcome,
             (
                 f"{solved} of {len(rows)} trials end below {rows['solved_below'].iloc[0]:.3g} "
-                f"(95 % interval of that share {100 * low:.0f} to {100 * high:.0f} %)"
+                f"(95 % interval of that share {100 * low:.0f} to {100 * high:.0f} %){_solving(rows)}"
             ),
         )
+
+
+def _solving(rows: pd.DataFrame) -> str:
+    """Return which settings solve it, where several were tried and they differ."""
+    solved = (rows["loss_final"] < rows["solved_below"]).groupby([rows[name] for name in _SETTING], sort=False)
+    counts = solved.agg(["sum", "size"])
+    if len(counts) < 2 or len(set(counts["sum"] / counts["size"])) == 1:
+        return ""
+    varied = [place for place, name in enumerate(_SETTING) if len(set(rows[name])) > 1]
+    words = [
+        f"{hits} of {size} with {' '.join(str(setting[place]) for place in varied)}"
+        for setting, hits, size in counts.itertuples(name=None)
+        if hits
+    ]
+    return f": {', '.join(words)}"
 
 
 def _matching(trials: pd.DataFrame, wanted: Group) -> pd.DataFrame:
@@ -159,4 +177,5 @@ def _wilson(hits: int, trials: int) -> tuple[float, float]:
 
 
 def _number(value: float) -> str:
-    return f"{value:.2g}"
+    """Return three significant digits: with two, 66 and 68 would have the ratio 1."""
+    return f"{value:.3g}"

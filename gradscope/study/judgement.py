@@ -14,6 +14,7 @@ from gradscope.analysis.decay import Decay, fit_decay, over_groups
 from gradscope.analysis.judging import verdict
 from gradscope.analysis.pooling import Phase
 from gradscope.study.evidence import PHASES, RESAMPLES, Evidence
+from gradscope.tasks.shown import of_kind
 
 SETTING = ("task", "cell", "initialisation", "clipping")
 """The settings that a study compares; a trial is one of them and a seed."""
@@ -53,6 +54,7 @@ def trial_row(evidence: Evidence) -> Row:
         "parameters": outcome.parameters,
         "score": _last_score(evidence),
         "score_name": outcome.score_name,
+        "shown_error": _shown_error(evidence),
         "iterations": outcome.iterations,
         "seconds": outcome.seconds,
         "seconds_per_iteration": _pace(evidence),
@@ -173,6 +175,17 @@ def _last_score(evidence: Evidence) -> float:
         return math.nan
     scores = evidence.run.iterations["score"].dropna()
     return float(scores.iloc[-1]) if len(scores) else math.nan
+
+
+def _shown_error(evidence: Evidence) -> float:
+    """Return the root mean square error of what the task showed first at its last stop, NaN if it showed nothing."""
+    curves = of_kind(evidence.outcome.exhibits, "curve")
+    last = [one for one in curves if one["iterations"] == max(each["iterations"] for each in curves)]
+    if not last:
+        return math.nan
+    answer, truth = (np.array(last[0][name], dtype=float) for name in ("answer", "truth"))
+    squares = (answer - truth) ** 2
+    return float(np.sqrt(np.nanmean(squares))) if np.isfinite(squares).any() else math.nan
 
 
 def _loss_over_seeds(rows: Sequence[Row]) -> Row:

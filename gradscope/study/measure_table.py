@@ -58,6 +58,11 @@ MEASURE_TABLE = {
         "how open each gate of a hand-written cell is at each time",
         "-",
     ),
+    "twin": MeasureEntry(
+        "gradscope.study.measures.twin:twin",
+        "how far the gradients of a hand-written cell lie from those of PyTorch's own layer with the same weights",
+        "-",
+    ),
     "products": MeasureEntry(
         "gradscope.study.measures.products:products",
         "the gradient through a chain of equal random factors, and its known distribution",

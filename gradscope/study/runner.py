@@ -18,6 +18,7 @@ from gradscope.study.place import prepare_folder
 from gradscope.study.progress import StudyProgress
 from gradscope.study.provenance import machine, seeds, versions
 from gradscope.study.selection import select_trials
+from gradscope.study.sessions import Session, how_trained, keep_session
 from gradscope.study.spec import StudySpec
 from gradscope.study.workers import Job, default_workers, run_here, run_on_cluster
 
@@ -74,7 +75,20 @@ def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
     # Workers may stand in another folder than this process.
     done = each_of(finished_outcome, [folder for _, folder in jobs])
     to_train = [(trial, folder.resolve()) for (trial, folder), one in zip(jobs, done, strict=True) if one is None]
-    outcomes = _train(spec, to_train, len(jobs), setup, console)
+    folder = setup.folder(spec)
+    try:
+        outcomes = _train(spec, to_train, len(jobs), setup, console)
+    finally:
+        finished = each_of(finished_outcome, [place for _, place in to_train])
+        keep_session(
+            folder,
+            Session(
+                started=started.isoformat(timespec="seconds"),
+                seconds=round(time.monotonic() - began, 1),
+                workers=setup.scheduler or _workers(setup, to_train),
+                trials=[trial.id for (trial, _), one in zip(to_train, finished, strict=True) if one is not None],
+            ),
+        )
     failures = [outcome for outcome in outcomes if outcome.status == "failed"]
     if len(failures) == len(jobs):
         raise RunError(f"all {len(jobs)} trials failed, so there is nothing to compare. {failures[0].reason}")
@@ -85,9 +99,7 @@ def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
         "versions": versions(),
         "machine": machine(),
         "seeds": seeds(trials),
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - began, 1),
-        "workers": setup.scheduler or _workers(setup, to_train),
+        **how_trained(folder, [trial.id for trial in trials]),
         "trials": len(jobs),
         "reused": len(jobs) - len(to_train),
         "failed": len(failures),

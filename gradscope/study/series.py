@@ -1,5 +1,6 @@
 """What the figures of a study draw: gradient by lag and by time, loss by iteration, clipping by trial."""
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -13,6 +14,8 @@ from gradscope.analysis.pooling import Phase
 from gradscope.study.evidence import Evidence
 from gradscope.study.judgement import SETTING, setting_of
 from gradscope.tasks.shown import of_kind
+
+_LAYER = re.compile(r"(?:^|\.)l(\d+)(_reverse)?$")
 
 
 def lag_rows(evidence: Evidence, phase: Phase) -> pd.DataFrame:
@@ -42,12 +45,39 @@ def heat_rows(evidence: Evidence) -> pd.DataFrame:
         evidence: what the trial left.
 
     Returns:
-        A row for each recorded iteration and time.
+        A row for each layer and direction, recorded iteration and time; `layer` is empty where there is only one.
     """
-    if evidence.run is None:
+    layers = evidence.run.layers if evidence.run is not None else []
+    found = {layer: evidence.newest_calls(layer) for layer in layers}
+    found = {layer: rows for layer, rows in found.items() if len(rows)}
+    several = len(found) > 1
+    tables = [
+        rows[["iteration", "time", "total_gradient_norm"]].assign(layer=layer_words(layer, layers) if several else "")
+        for layer, rows in found.items()
+    ]
+    if not tables:
         return pd.DataFrame()
-    rows = evidence.newest_calls()[["iteration", "time", "total_gradient_norm"]]
-    return rows.assign(**_names(evidence))[[*_names(evidence), "iteration", "time", "total_gradient_norm"]]
+    columns = ["layer", "iteration", "time", "total_gradient_norm"]
+    return pd.concat(tables, ignore_index=True).assign(**_names(evidence))[[*_names(evidence), *columns]]
+
+
+def layer_words(layer: str, layers: Sequence[str]) -> str:
+    """Say which layer of a stack it is, and in which direction it reads.
+
+    Args:
+        layer: as a run names it, such as `recurrent.l0_reverse`.
+        layers: all of the run, that it may be one of several, or read in one of two directions.
+
+    Returns:
+        For instance `layer 2`, `backwards`; the name itself where it is another one.
+    """
+    found = _LAYER.search(layer)
+    if found is None:
+        return layer
+    numbers = {each[1] for name in layers if (each := _LAYER.search(name))}
+    both = any(name.endswith("_reverse") for name in layers)
+    place = [f"layer {int(found[1]) + 1}"] if len(numbers) > 1 else []
+    return ", ".join([*place, *(["backwards" if found[2] else "forwards"] if both else [])]) or layer
 
 
 def loss_rows(evidence: Evidence) -> pd.DataFrame:

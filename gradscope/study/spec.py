@@ -96,14 +96,15 @@ class Expectation(_Part):
     """What was published about some of the settings, to be held against what is measured.
 
     Either `better` and `worse` name two groups of settings and `measure` what is compared; or `solves` or `fails` names
-    one. A group is a table of task, cell, initialisation or clipping; what it leaves out may be anything.
+    one. A group is a table of task, cell, initialisation or clipping; what it leaves out may be anything. `shown-error`
+    is the error of what the task showed first at the last of `watch.exhibits`.
     """
 
     claim: Words
     source: Words
     better: Group = {}
     worse: Group = {}
-    measure: Literal["loss", "share", "share-at-start", "half-life"] = "loss"
+    measure: Literal["loss", "share", "share-at-start", "half-life", "shown-error"] = "loss"
     solves: Group = {}
     fails: Group = {}
 
@@ -120,12 +121,14 @@ class StudySpec(_Part):
 
     `modules` are imported before the rest is read, for the tasks, cells, initialisations and clippings that they add.
     Each `[task.NAME]` is a task of its own; its `kind` is NAME unless it says otherwise.
+    `note` is what a reader has to know before the answer; the page begins with it.
     `quick` and `full` hold what differs in those modes; `gradscope.study.loading` lays them over the rest.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
     title: Words
     question: Words
+    note: str = ""
     modules: list[Words] = []
     task: dict[str, dict[str, Any]] = {}
     model: ModelSettings = ModelSettings()

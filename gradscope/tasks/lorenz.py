@@ -23,8 +23,6 @@ class Lorenz(WindowedSeries):
         ahead: how many points after the window the answer lies.
     """
 
-    exhibit_name = "forecast of points never trained on"
-
     def __init__(
         self,
         lookback: int = 30,
@@ -37,6 +35,8 @@ class Lorenz(WindowedSeries):
         super().__init__(
             (series - series.mean()) / series.std(), np.arange(points) * spacing, lookback, held_out, ahead
         )
+        if held_out:
+            self.shows_held_out, self.exhibit_name = True, "forecast of points never trained on"
         self.doubling_time = np.log(2) / EXPONENT / spacing
 
 

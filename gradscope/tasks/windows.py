@@ -25,6 +25,8 @@ class WindowedSeries(Task):
     input_size = output_size = 1
     baseline_meaning = "always answering the mean of the series"
     exhibit_name = "forecast of each next point"
+    shows_held_out = False
+    """Whether only points that were held out are shown."""
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class WindowedSeries(Task):
         return Batch(self._windows(start), self._series[start + self._reach][:, None])
 
     def exhibits(self, answer: Answer, state: Any) -> Sequence[Exhibit]:  # noqa: ANN401, ARG002 - each window by itself
-        """Forecast every point from the true ones before it, those that were held out too.
+        """Forecast each point from the true ones before it: all of them, or only those that were held out.
 
         Args:
             answer: the network.
@@ -72,9 +74,12 @@ class WindowedSeries(Task):
         Returns:
             One picture.
         """
-        said, _ = answer(self._windows(np.arange(len(self._series) - self._reach)), None)
-        forecast = np.concatenate([np.full(self._reach, np.nan), said[-1, :, 0]])
-        return (Exhibit(self.exhibit_name, self._x, self._series.astype(float), forecast),)
+        first = max(self._reach, self._trained if self.shows_held_out else 0)
+        said, _ = answer(self._windows(np.arange(first - self._reach, len(self._series) - self._reach)), None)
+        # What lies before the first forecast is drawn too where it is the beginning of the series.
+        begin = first if self.shows_held_out else 0
+        forecast = np.concatenate([np.full(first - begin, np.nan), said[-1, :, 0]])
+        return (Exhibit(self.exhibit_name, self._x[begin:], self._series[begin:].astype(float), forecast),)
 
     def _windows(self, start: Sequence[int] | np.ndarray) -> Float[np.ndarray, "time batch 1"]:
         return self._series[np.asarray(start)[None, :] + np.arange(self.length)[:, None]][:, :, None]

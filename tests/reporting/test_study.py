@@ -128,6 +128,31 @@ def test_a_comparison_without_clipping(comparison: Comparison, tmp_path: Path) -
     assert "No trial of this study clipped" in study_page(bare, tmp_path / "bare.html").read_text()
 
 
+def test_the_note_of_a_study_stands_before_its_answer(comparison, tmp_path):
+    """As the study file has it; without one nothing stands there."""
+    spec = SimpleNamespace(**{**vars(comparison.spec), "note": "Read `this` first."})
+    page = study_page(replace(comparison, spec=spec), tmp_path / "noted.html").read_text(encoding="utf-8")
+
+    assert '<p class="remark">Read `this` first.' in page
+    assert "Read `this`" not in study_page(comparison, tmp_path / "bare.html").read_text(encoding="utf-8")
+
+
+def test_every_layer_and_direction_has_a_heatmap(comparison, tmp_path):
+    """Beside those of cells with one layer; what is read backwards is said to be."""
+    heat, first = comparison.heat, comparison.heat["cell"].iloc[0]
+    of_first = heat["cell"] == first
+    both = [heat[of_first].assign(layer=words) for words in ("forwards", "backwards")]
+    page = study_page(replace(comparison, heat=pd.concat([*both, heat[~of_first]])), tmp_path / "both.html")
+
+    text = page.read_text(encoding="utf-8")
+    assert f"{first}, forwards: total gradient by time" in text
+    assert f"{first}, backwards: total gradient by time" in text
+    assert "Backwards the last time is read first" in text
+    before = study_page(comparison, tmp_path / "one.html").read_text(encoding="utf-8")
+    assert f"{first}: total gradient by time" in before
+    assert "Backwards the last time" not in before
+
+
 def test_zeros_have_their_own_colour(comparison: Comparison, tmp_path: Path) -> None:
     """A heatmap with exact zeros names them in its scale; one without does not."""
     heat = comparison.heat.assign(total_gradient_norm=lambda t: t["total_gradient_norm"].where(t["time"] > 5, 0.0))

@@ -1,5 +1,6 @@
 """Trials written by hand: run folders whose gradient decays at a rate that the test chose."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def write_trial(
     status: str | None = "finished",
     loss: float = 0.1,
     everywhere: bool = False,
+    layers: Sequence[str] = (LAYER,),
 ) -> Path:
     """Write one trial: at lag k a sequence's norm is about exp(rate * k) in float32, half the rate in the first half.
 
@@ -47,31 +49,36 @@ def write_trial(
         status: of the outcome; None writes no outcome, as if it was killed.
         loss: at the end.
         everywhere: whether the loss enters at all times.
+        layers: names; the same is written of each.
     """
     rng = np.random.default_rng([seed, times])
     settings = {"task": task, "cell": cell, "initialisation": initialisation, "clipping": clipping, "seed": seed}
     folder = root / name
     user = {"trial": settings, "lag": times - 1, "baseline": 0.5, "baseline_meaning": "answering 1"}
-    writer = RunWriter(folder, {"dtype": "float32", "layers": {LAYER: {"kind": cell}}, "user": user})
+    writer = RunWriter(
+        folder, {"dtype": "float32", "layers": {layer: {"kind": cell} for layer in layers}, "user": user}
+    )
     back = np.arange(times)[::-1]
     for iteration in range(iterations):
         now = rate if iteration >= iterations // 2 else rate / 2
         norms = np.exp(now * back)[:, None] * rng.uniform(0.9, 1.1, sequences)
         norms = norms.astype(np.float32).astype(np.float64)
         mean = norms.mean(axis=1)
+        count = len(layers)
+        timesteps = {
+            "iteration": np.full(times * count, iteration),
+            "layer": [layer for layer in layers for _ in range(times)],
+            "call": np.zeros(times * count, dtype=np.int64),
+            "time": np.tile(np.arange(times), count),
+            "hidden_norm": np.ones(times * count),
+            "total_gradient_norm": np.tile(mean, count),
+            "direct_gradient_norm": np.tile(mean if everywhere else np.where(back == 0, mean, 0.0), count),
+            "nonfinite": np.zeros(times * count, dtype=np.int64),
+            "sequence_norms": list(norms) * count,
+        }
         writer.write(
             {
-                "timesteps": {
-                    "iteration": np.full(times, iteration),
-                    "layer": [LAYER] * times,
-                    "call": np.zeros(times, dtype=np.int64),
-                    "time": np.arange(times),
-                    "hidden_norm": np.ones(times),
-                    "total_gradient_norm": mean,
-                    "direct_gradient_norm": mean if everywhere else np.where(back == 0, mean, 0.0),
-                    "nonfinite": np.zeros(times, dtype=np.int64),
-                    "sequence_norms": list(norms),
-                },
+                "timesteps": timesteps,
                 "iterations": {
                     "iteration": np.array([iteration]),
                     "loss": np.array([1.0 if iteration < iterations - 2 else loss]),

@@ -13,6 +13,7 @@ import pytest
 from gradscope.errors import RunError
 from gradscope.runs import open_run
 from gradscope.study.comparison import Comparison, compare
+from gradscope.study.series import layer_words
 from tests.study.made_trials import write_trial
 
 SPEC = SimpleNamespace(name="made", title="Made", question="What?")
@@ -129,6 +130,37 @@ def test_final_loss_is_the_mean_of_the_last_tenth(comparison: Comparison) -> Non
 def test_settings_stand_in_the_order_of_the_study(comparison: Comparison) -> None:
     """Rows of one cell stand together, cells in the order in which the study names them."""
     assert list(comparison.settings["cell"]) == ["lstm", "rnn_tanh", "rnn_tanh", "rnn_relu"]
+
+
+def test_heat_is_of_every_layer_and_direction(tmp_path: Path) -> None:
+    """Said in words; a network with one layer has no words for it."""
+    stack = ["rnn.l0", "rnn.l0_reverse", "rnn.l1", "rnn.l1_reverse"]
+    both = write_trial(tmp_path, "both", rate=-0.1, cell="both", layers=stack)
+    one = write_trial(tmp_path, "one", rate=-0.1)
+
+    heat = _compare([both, one]).heat
+
+    assert heat.groupby(["cell", "layer"], sort=False).size().to_dict() == {
+        ("both", "layer 1, forwards"): 16 * 40,
+        ("both", "layer 1, backwards"): 16 * 40,
+        ("both", "layer 2, forwards"): 16 * 40,
+        ("both", "layer 2, backwards"): 16 * 40,
+        ("rnn_tanh", ""): 16 * 40,
+    }
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        (["rnn.l0", "rnn.l1"], ["layer 1", "layer 2"]),
+        (["rnn.l0", "rnn.l0_reverse"], ["forwards", "backwards"]),
+        (["first.l0", "second.l0"], ["first.l0", "second.l0"]),
+        (["state", "rnn.l0"], ["state", "rnn.l0"]),
+    ],
+)
+def test_a_layer_is_told_by_what_sets_it_apart(layers: list[str], words: list[str]) -> None:
+    """Its place in the stack, its direction, or else its name."""
+    assert [layer_words(layer, layers) for layer in layers] == words
 
 
 def test_heat_is_of_the_default_and_first_seed(comparison: Comparison) -> None:

@@ -69,7 +69,7 @@ def test_the_numbers_are_told():
     low, high = (10 * math.exp(sign * 4.303 * 0.1 / math.sqrt(3)) for sign in (-1, 1))
     assert row["detail"] == (
         "loss 0.01 against 0.1; as claimed with 3 of 3 seeds; "
-        f"ratio in its favour 10 (95 % interval {low:.2g} to {high:.2g})"
+        f"ratio in its favour 10 (95 % interval {low:.3g} to {high:.3g})"
     )
 
 
@@ -98,6 +98,36 @@ def test_solving_and_failing_are_counted(losses, kind, outcome):
     solved = sum(loss < 0.1 for loss in losses)
     assert row["outcome"] == outcome
     assert row["detail"].startswith(f"{solved} of 2 trials end below 0.1 (95 % interval of that share ")
+
+
+def test_numbers_that_are_close_are_told_apart():
+    """Three digits: 66 against 68 is not a ratio of 1."""
+    (row,) = held_against([_claim(**LSTM_FIRST)], _trials(lstm=[0.66, 0.66], rnn_tanh=[0.68, 0.6801])).to_dict(
+        "records"
+    )
+
+    assert row["detail"].startswith("loss 0.66 against 0.68; as claimed with 2 of 2 seeds; ratio in its favour 1.03 (")
+
+
+def test_where_settings_differ_those_that_solve_it_are_named():
+    """By what sets them apart."""
+    trials = _trials(lstm=[0.01, 0.02], rnn_tanh=[0.2, 0.3], gru=[0.01, 0.2])
+
+    (row,) = held_against([_claim(fails={"task": "adding"})], trials).to_dict("records")
+
+    assert row["outcome"] == "not told apart"
+    assert row["detail"].startswith("3 of 6 trials end below 0.1 ")
+    assert row["detail"].endswith("%): 2 of 2 with lstm, 1 of 2 with gru")
+
+
+def test_an_error_that_was_shown_is_better_when_it_is_lower():
+    """As a loss is."""
+    trials = _trials(lstm=[0.5, 0.51], rnn_tanh=[0.9, 0.91]).assign(shown_error=lambda rows: rows["loss_final"])
+
+    (row,) = held_against([_claim(**LSTM_FIRST, measure="shown-error")], trials).to_dict("records")
+
+    assert row["outcome"] == "reproduced"
+    assert row["detail"].startswith("error of what was shown at the end 0.505 against 0.905; ")
 
 
 def test_tasks_can_be_compared_with_one_another():
@@ -152,7 +182,7 @@ def test_a_claim_about_a_start_is_held_against_the_start():
     (found,) = held_against([claim], pd.DataFrame(rows)).to_dict("records")
 
     assert found["outcome"] == "reproduced"
-    assert "as training begins 0.55 against 0.011" in found["detail"]
+    assert "as training begins 0.548 against 0.011" in found["detail"]
 
 
 def test_a_loss_without_bound_is_called_infinite():
@@ -166,4 +196,4 @@ def test_a_loss_without_bound_is_called_infinite():
 
     (found,) = held_against([claim], pd.DataFrame(rows)).to_dict("records")
 
-    assert found["detail"] == "loss 0.14 against infinity; as claimed with 2 of 2 seeds, some without bound"
+    assert found["detail"] == "loss 0.141 against infinity; as claimed with 2 of 2 seeds, some without bound"

@@ -83,7 +83,7 @@ def test_all_mistakes_are_named_at_once_with_their_paths(write):
     assert sorted(line.strip() for line in lines) == sorted(
         [
             "colour: unknown field. "
-            "Accepted: name, title, question, modules, task, model, training, watch, grid, expect, quick, full",
+            "Accepted: name, title, question, note, modules, task, model, training, watch, grid, expect, quick, full",
             "training.batch: expected a number above 0, got 0",
             "training.lerning_rate: unknown field, did you mean learning_rate? "
             "Accepted: iterations, batch, optimizer, learning_rate, rate_schedule",

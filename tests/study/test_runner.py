@@ -59,6 +59,20 @@ def test_second_run_takes_what_is_finished_from_disk(setup, console):
     assert len(comparison.trials) == 6
 
 
+def test_a_study_read_from_disk_says_how_it_was_trained(setup, console):
+    """Its wall time is that of the training, not of the reading; without a note of it there is none."""
+    trained = run_study(_spec(), setup, console).provenance
+    read = run_study(_spec(), replace(setup, workers=2), console).provenance
+
+    assert read["reused"] == 4
+    assert [read[key] for key in ("started", "seconds", "workers")] == [
+        trained[key] for key in ("started", "seconds", "workers")
+    ]
+    assert read["seconds"] > 0
+    (setup.out / "runs" / "small" / "sessions.json").unlink()
+    assert not {"started", "seconds", "workers"} & set(run_study(_spec(), setup, console).provenance)
+
+
 def test_fresh_trains_everything_again(setup, console):
     """With --fresh nothing is taken from disk."""
     run_study(_spec(), setup, console)

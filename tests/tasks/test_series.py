@@ -84,8 +84,8 @@ def test_forecast_windows_and_targets_are_pieces_of_the_series():
 
 def test_answer_may_lie_further_ahead():
     """Ten points ahead of a window of 30 is the fortieth point."""
+    (shown,) = Lorenz(lookback=30, points=400, ahead=10, held_out=0.0).exhibits(lambda inputs, _: (inputs, None), None)
     task = Lorenz(lookback=30, points=400, ahead=10)
-    (shown,) = task.exhibits(lambda inputs, _: (inputs, None), None)
     inputs, targets = task.batch(np.random.default_rng(0), 400)
 
     np.testing.assert_allclose(inputs[:, 5, 0], shown.truth[5:35])
@@ -100,6 +100,18 @@ def test_held_out_points_are_never_trained_on():
     _, targets = task.batch(np.random.default_rng(0), 10_000)
 
     assert targets.max() == pytest.approx(np.sin(np.linspace(0, 1, 100))[79], abs=1e-6)
+
+
+def test_points_that_are_said_to_be_held_out_are_the_only_ones_shown():
+    """Of Lorenz's flow the last fifth, each point from the true ones before it; all of it where none is held out."""
+    (whole,) = Lorenz(lookback=30, points=400, held_out=0.0).exhibits(lambda inputs, _: (inputs, None), None)
+    (shown,) = Lorenz(lookback=30, points=400).exhibits(lambda inputs, _: (inputs, None), None)
+
+    assert shown.name == "forecast of points never trained on"
+    assert whole.name != shown.name
+    np.testing.assert_array_equal(shown.truth, whole.truth[320:])
+    np.testing.assert_array_equal(shown.answer, whole.answer[320:])
+    np.testing.assert_array_equal(shown.x, whole.x[320:])
 
 
 def test_lorenz_stays_on_its_attractor():

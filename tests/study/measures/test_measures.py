@@ -13,6 +13,7 @@ from gradscope.study.measures.products import products
 from gradscope.study.measures.states import gates, states
 from gradscope.study.measures.swept import swept
 from gradscope.study.measures.truncation import truncation
+from gradscope.study.measures.twin import twin
 from gradscope.study.measures.two_time import term_sizes, two_time
 from gradscope.study.network import build_network
 from gradscope.study.task_settings import make_task
@@ -167,6 +168,44 @@ def test_states_and_gates_are_those_of_the_cell(make_trial):
     np.testing.assert_allclose(np.stack([lines.lines[f"unit {unit}"] for unit in range(4)], axis=1), np.stack(hs))
     assert set(opened.lines) == {"input", "forget", "output"}
     assert all(0 < value < 1 for line in opened.lines.values() for value in line)
+
+
+@pytest.mark.parametrize("cell", ["rnn_by_hand", "lstm_by_hand", "gru_by_hand"])
+def test_a_cell_by_hand_has_the_gradients_of_its_twin(make_trial, cell):
+    """Up to rounding; where one of its weights is another it has not, and the network is left as it was."""
+    trial = make_trial(task="recall", kind="recall", options={"lag": 6}, cell=cell, hidden=4)
+    task = make_task("recall", {"lag": 6})
+    network = build_network(trial, task)
+    before, drawn = [each.clone() for each in network.parameters()], torch.random.get_rng_state()
+
+    (lines,) = twin(network, task, trial)
+
+    ours, known = lines.lines.values()
+    assert np.allclose(ours, known, rtol=1e-4)
+    assert 0 <= float(lines.told.rpartition(" ")[2]) < 1e-5
+    assert all(torch.equal(one, two) for one, two in zip(before, network.parameters(), strict=True))
+    assert all(each.grad is None for each in network.parameters())
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+
+
+def test_a_difference_between_twins_is_seen(make_trial, monkeypatch):
+    """With the gates in another order the gradients are others."""
+    trial = make_trial(task="recall", kind="recall", options={"lag": 6}, cell="lstm_by_hand", hidden=4)
+    task = make_task("recall", {"lag": 6})
+    apart = {}
+    for order in ("ifgo", "figo"):
+        monkeypatch.setattr("gradscope.study.measures.twin._LSTM", tuple(order))
+        (lines,) = twin(build_network(trial, task), task, trial)
+        apart[order] = float(lines.told.rpartition(" ")[2])
+
+    assert apart["figo"] > 0.01 > apart["ifgo"]
+
+
+def test_what_is_not_written_by_hand_has_no_twin(on):
+    """PyTorch's own layers."""
+    network, task, trial, _ = on("lstm")
+
+    assert twin(network, task, trial) == []
 
 
 def test_measures_refuse_what_they_cannot_measure(make_trial):
