@@ -100,7 +100,7 @@ def test_make_knows_its_goals():
     goals = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     shown = {line.split()[1] for line in _lines("make")} | set(re.findall(r"`make ([a-z]+)", README))
 
-    assert {"study", "test", "thorough", "lint", "types", "check", "gallery"} == shown
+    assert {"study", "test", "thorough", "lint", "types", "check", "gallery", "bench"} == shown
     assert shown <= goals
 
 
