@@ -222,11 +222,11 @@ def _heatmaps(comparison: "Comparison", inliner: SvgInliner) -> Iterator["Plate"
         titles = rows["cell"].astype(str) + layers.radd(", ").where(layers != "", "")
         tables = {str(title): table for title, table in rows.groupby(titles, sort=False)}
         backwards = {title: _BACKWARDS for title in tables if title.endswith("backwards")}
-        note = _heat_note(rows) + _BACKWARDS_NOTE * bool(backwards)
+        note = heat_note(rows) + _BACKWARDS_NOTE * bool(backwards)
         yield heatmap_plate(task, tables, inliner, caption=note, topic=task, where=backwards)
 
 
-def _heat_note(rows: "pd.DataFrame") -> str:
+def heat_note(rows: "pd.DataFrame") -> str:
     """Return which trials stand for their cells."""
     shown = rows.drop_duplicates("cell")[["cell", "initialisation", "clipping"]]
     how = {

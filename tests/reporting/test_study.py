@@ -11,6 +11,7 @@ import pytest
 
 from gradscope.errors import UsageError
 from gradscope.reporting import study_page
+from gradscope.reporting.study import heat_note
 from gradscope.study.comparison import Comparison, compare
 from tests.reporting.made import made_comparison
 from tests.study.made_trials import write_trial
@@ -128,16 +129,16 @@ def test_a_comparison_without_clipping(comparison: Comparison, tmp_path: Path) -
     assert "No trial of this study clipped" in study_page(bare, tmp_path / "bare.html").read_text()
 
 
-def test_the_note_of_a_study_stands_before_its_answer(comparison, tmp_path):
+def test_the_note_of_a_study_stands_before_its_answer(comparison, study, tmp_path):
     """As the study file has it; without one nothing stands there."""
     spec = SimpleNamespace(**{**vars(comparison.spec), "note": "Read `this` first."})
     page = study_page(replace(comparison, spec=spec), tmp_path / "noted.html").read_text(encoding="utf-8")
 
     assert '<p class="remark">Read `this` first.' in page
-    assert "Read `this`" not in study_page(comparison, tmp_path / "bare.html").read_text(encoding="utf-8")
+    assert "Read `this`" not in study.read_text(encoding="utf-8")
 
 
-def test_every_layer_and_direction_has_a_heatmap(comparison, tmp_path):
+def test_every_layer_and_direction_has_a_heatmap(comparison, study, tmp_path):
     """Beside those of cells with one layer; what is read backwards is said to be."""
     heat, first = comparison.heat, comparison.heat["cell"].iloc[0]
     of_first = heat["cell"] == first
@@ -148,7 +149,7 @@ def test_every_layer_and_direction_has_a_heatmap(comparison, tmp_path):
     assert f"{first}, forwards: total gradient by time" in text
     assert f"{first}, backwards: total gradient by time" in text
     assert "Backwards the last time is read first" in text
-    before = study_page(comparison, tmp_path / "one.html").read_text(encoding="utf-8")
+    before = study.read_text(encoding="utf-8")
     assert f"{first}: total gradient by time" in before
     assert "Backwards the last time" not in before
 
@@ -160,7 +161,7 @@ def test_zeros_have_their_own_colour(comparison: Comparison, tmp_path: Path) -> 
     assert page.read_text().count("</i>exactly 0</span>") == 2
 
 
-def test_heatmaps_say_what_they_show(comparison: Comparison, tmp_path: Path) -> None:
+def test_heatmaps_say_what_they_show(comparison: Comparison) -> None:
     """The setting that stands for the cells, clipped or not; each cell's own where they differ."""
     heat, lstm = comparison.heat, comparison.heat["cell"] == "lstm"
     captions = [
@@ -172,8 +173,7 @@ def test_heatmaps_say_what_they_show(comparison: Comparison, tmp_path: Path) -> 
         ),
     ]
     for table, words in captions:
-        page = study_page(replace(comparison, heat=table), tmp_path / "heat.html")
-        assert words in page.read_text()
+        assert words in heat_note(table)
 
 
 def test_a_folder_as_target_is_refused_before_any_work(comparison: Comparison, tmp_path: Path) -> None:
