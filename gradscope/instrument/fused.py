@@ -89,10 +89,12 @@ class FusedSource:
 
     def _before_forward(self, listener: Listener, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with listener.guard:
-            if is_under_torch_func():
-                listener.skipped(self._layers[0].name, Unrecordable(UNDER_TORCH_FUNC))
-            if not torch.is_grad_enabled() or is_captured() or is_under_torch_func():
+            if not torch.is_grad_enabled() or is_captured():
                 self._open.append(None)
+                return
+            if is_under_torch_func():
+                self._open.append(None)
+                listener.skipped(self._layers[0].name, Unrecordable(UNDER_TORCH_FUNC))
                 return
             given = args[0] if args else kwargs.get("input")
             order = given.unsorted_indices if isinstance(given, PackedSequence) else None

@@ -141,6 +141,20 @@ def test_torch_func_is_said_and_does_not_end_recording(made: object, tmp_path: P
     assert len(gradscope.open_run(tmp_path / "run").timesteps) == 5
 
 
+def test_a_forward_pass_without_gradients_under_torch_func_says_nothing() -> None:
+    """As in an evaluation: nothing of it was to be recorded."""
+    layer = make_layer("gru", 3, 5)
+
+    def evaluated(inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            return layer(inputs)[0].sum()
+
+    with warnings.catch_warnings(record=True) as said, gradscope.watch(layer, schedule=1):
+        warnings.simplefilter("always")
+        torch.func.jacfwd(lambda scale: scale * evaluated(torch.ones(6, 2, 3)))(torch.ones(()))
+    assert not [one for one in said if str(one.message).startswith("gradscope")]
+
+
 @pytest.mark.filterwarnings("ignore:The tensor attribute:UserWarning", "ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_tracing_and_exporting_in_the_middle_write_down_the_users_model_alone(tmp_path: Path) -> None:
