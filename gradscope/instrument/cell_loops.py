@@ -1,10 +1,8 @@
 """Watching loops over cells: nn.RNNCell, nn.GRUCell, nn.LSTMCell, and cells taught by `register_cell`.
 
-A loop is written by the user, so that nothing says where a sequence begins and ends. It is read off the state: a call
-continues the sequence whose newest state it is handed, be it detached or normalised, masked or dropped out on the way;
-any other call begins a sequence. One sequence is one `call` in the tables, and its direct gradient is with respect to
-the state alone: what comes back through a later input (teacher forcing with the model's own output, attention over past
-outputs) enters directly.
+The calls that hand a state on are one sequence (`loop_growth`), and one `call` in the tables. Its direct gradient is
+with respect to the state alone: what comes back through a later input (teacher forcing with the model's own output,
+attention over past outputs) enters directly.
 
 With truncated backpropagation a sequence goes over a `detach`: where gradients are cut shows in them. A backward pass
 that frees its graph ends the sequences that it went through, so that a window with a backward pass of its own is a call
@@ -12,8 +10,6 @@ of its own; under `retain_graph=True` the sequence goes on, and each backward pa
 """
 
 import inspect
-import weakref
-from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +19,9 @@ from torch import Tensor, nn
 from gradscope.cells.step_functions import StepFunction, step_function_of
 from gradscope.errors import UsageError
 from gradscope.instrument.inert import InertWhenCopied
-from gradscope.instrument.loop_links import Link, Marks
+from gradscope.instrument.loop_growth import GrowingSequences
 from gradscope.instrument.loop_replay import replaying
-from gradscope.instrument.loop_sequence import HIDDEN, LoopSequence
+from gradscope.instrument.loop_sequence import HIDDEN
 from gradscope.instrument.loop_stock import STOCK, StockCell, is_stock
 from gradscope.instrument.loop_taught import TaughtCell
 from gradscope.instrument.source import Listener, Unrecordable
@@ -34,8 +30,6 @@ from gradscope.instrument.transformed import UNDER_TORCH_FUNC, is_captured, is_u
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
-_RECENT = 8
-"""So many sequences of a cell can be interleaved and cut off at the same time."""
 _FORM = "what works is a Tensor (batch, hidden) or a tuple of Tensors, taken and returned in the same form"
 
 
@@ -56,12 +50,9 @@ class CellLoopSource:
         name = path or type(module).__name__
         self._cell = StockCell(name, module) if is_stock(module) else TaughtCell(name, module, step)
         self._names = _argument_names(module)
-        self._marks: Marks[LoopSequence] = Marks()
+        self._sequences = GrowingSequences(self._cell)
         self._handle: RemovableHandle | None = None
         self._listener: Listener | None = None
-        self._by_pointer: dict[int, weakref.ref[LoopSequence]] = {}
-        # Those of a cut-off window would die with its graph, though the loop goes on.
-        self._recent: deque[LoopSequence] = deque(maxlen=_RECENT)
 
     def describe(self) -> Mapping[str, Mapping[str, object]]:
         """Return what a reader of the run needs to know of the cell."""
@@ -83,8 +74,7 @@ class CellLoopSource:
         if self._handle is not None:
             self._handle.remove()
         self._handle = self._listener = None
-        self._by_pointer.clear()
-        self._recent.clear()
+        self._sequences.forget()
         self._cell.detach()
 
     def _after_forward(
@@ -119,40 +109,7 @@ class CellLoopSource:
             raise Unrecordable(
                 f"it took a {type(given).__name__} as state and returned a {type(output).__name__}; {_FORM}"
             )
-        sequence, links = self._continued(handed or ())
-        if sequence is None:
-            sequence = LoopSequence(self._cell, listener, is_tuple=not isinstance(output, Tensor))
-            listener.called(sequence)
-        if sequence not in self._recent:
-            self._recent.append(sequence)
-        sequence.append(self._marks, inputs, handed, links, state)
-        reference = weakref.ref(sequence)
-        for part in state:
-            self._by_pointer[part.data_ptr()] = reference
-
-    def _continued(self, handed: tuple[Tensor, ...]) -> tuple[LoopSequence | None, tuple[Link, ...]]:
-        descents = [self._marks.descent(part) for part in handed]
-        marked = next((found.mark.sequence for found in descents if found is not None), None)
-        sequence = self._by_memory(handed) or marked
-        if sequence is None:
-            return None, ()
-        links = []
-        for position, (part, found) in enumerate(zip(handed, descents, strict=True)):
-            if part.grad_fn is None:
-                links.append(Link.CUT)
-            elif found is not None and found.mark.sequence is sequence and found.position == position:
-                links.append(found.link)
-            else:
-                links.append(Link.CHANGED)
-        return sequence, tuple(links)
-
-    def _by_memory(self, handed: tuple[Tensor, ...]) -> LoopSequence | None:
-        for part in handed:
-            reference = self._by_pointer.get(part.data_ptr())
-            sequence = None if reference is None else reference()
-            if sequence is not None and sequence.ends_in(part):
-                return sequence
-        return None
+        self._sequences.add(listener, inputs, handed, state, is_tuple=not isinstance(output, Tensor))
 
 
 def _parts(state: object) -> tuple[Tensor, ...]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from gradscope.instrument.fused_steps import SteppedLayer
 from gradscope.instrument.inert import InertWhenCopied
 from gradscope.instrument.kernel_call import KernelCall, Layer
 from gradscope.instrument.kernels import Interception, KernelArguments, Substitute
@@ -23,6 +24,8 @@ FUSED = (nn.RNN, nn.GRU, nn.LSTM)
 
 class FusedSource:
     """One module, all of its layers and directions.
+
+    A call with a single time is a step of a loop, as decoders write them: such calls are put together to sequences.
 
     Args:
         path: of the module in the model; empty for the model itself.
@@ -42,6 +45,8 @@ class FusedSource:
         self._after: RemovableHandle | None = None
         self._attached = False
         self._open: list[Interception | None] = []
+        kind = module.mode.lower()
+        self._stepped = [SteppedLayer(name, kind) for name in names]
 
     def describe(self) -> Mapping[str, Mapping[str, object]]:
         """Return what a reader of the run needs to know of each layer."""
@@ -67,12 +72,14 @@ class FusedSource:
 
     def renew(self, listener: Listener) -> None:
         """Go on with the same hooks, unless a forward pass is still open."""
+        self._forget_steps()
         if self._open:
             self.detach()
             self.attach(listener)
 
     def detach(self) -> None:
         """Take the hooks off."""
+        self._forget_steps()
         if self._before is not None:
             self._before.remove()
         self._attached, self._before = False, None
@@ -81,6 +88,10 @@ class FusedSource:
         while self._open:  # A forward pass was left by Ctrl-C, which runs no hook.
             self._end()
         self._remove_after()
+
+    def _forget_steps(self) -> None:
+        for layer in self._stepped:
+            layer.forget()
 
     def _remove_after(self) -> None:
         if self._after is not None:
@@ -107,8 +118,11 @@ class FusedSource:
     def _after_forward(self, listener: Listener, _module: nn.Module, _args: object, output: object) -> None:
         with listener.guard:
             interception = self._end()
-            if output is not None and interception is not None and not interception.calls:
-                self._not_understood(listener)
+            if output is not None and interception is not None:
+                if not interception.calls:
+                    self._not_understood(listener)
+                elif interception.calls > 1:
+                    self._returned(output)
             if not self._attached and not self._open:
                 self._remove_after()
 
@@ -135,7 +149,21 @@ class FusedSource:
             if output.numel() == 0:
                 listener.skipped(layers[0].name, Unrecordable("its output is empty"))
                 return
+            if arguments.is_one_time:
+                self._stepped[number].called(arguments, output, final, listener)
+                return
             listener.called(KernelCall(layers, arguments, output, final, zeros, order, listener))
+
+    def _returned(self, output: object) -> None:
+        match output:
+            case (Tensor(), Tensor() as hidden):
+                states = [hidden]
+            case (Tensor(), (Tensor() as hidden, Tensor() as cell)):
+                states = [hidden, cell]
+            case _:
+                return
+        for number, layer in enumerate(self._stepped):
+            layer.returned(tuple(state.detach()[number : number + 1] for state in states))
 
     def _not_understood(self, listener: Listener) -> None:
         reason = Unrecordable("its forward pass did not call PyTorch's fused function in a form that is known")

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from gradscope.instrument.backward_passes import SECOND_ORDER, BackwardPasses
 from gradscope.instrument.direction import Direction
 from gradscope.instrument.graph import projection_node, saved_gru_gates
 from gradscope.instrument.kernels import KernelArguments
@@ -94,8 +94,7 @@ class KernelCall:
         self.size: int | None = _TENSORS_HELD * output.nbytes if output.numel() >= _MANY_ELEMENTS else None
         used = (arguments.sequence, output, *arguments.initial, *arguments.weights)
         self._versions = [(tensor.detach(), tensor._version) for tensor in used]
-        self._task: int | None = None
-        self._has_differentiable_gradient = self._is_second_order = False
+        self._passes = BackwardPasses()
         self._dropped = False
         self._hook(arguments, output, final)
         if zeros is not None:
@@ -123,12 +122,8 @@ class KernelCall:
             self._forget_gradients()
             return
         with self._listener.guard:
-            task = torch._C._current_graph_task_id()
-            if task != self._task:  # Another backward pass through the same graph, or a second try after one broke off.
-                self._task = task
+            if self._passes.is_new():
                 self._forget_gradients()
-                self._is_second_order = self._has_differentiable_gradient
-                self._has_differentiable_gradient |= torch.is_grad_enabled()  # as under create_graph=True
             gradient = gradients[output_number]
             if gradient is not None:
                 for direction in self._directions:
@@ -160,11 +155,8 @@ class KernelCall:
         Raises:
             Unrecordable: something was changed in place, or gradients were differentiated.
         """
-        if self._is_second_order:
-            raise Unrecordable(
-                "a backward pass came after one with create_graph=True. What the gradient of a gradient adds enters "
-                "inside PyTorch's fused function, where it cannot be seen; in a loop over cells it can"
-            )
+        if self._passes.is_second_order:
+            raise Unrecordable(SECOND_ORDER)
         if any(tensor._version != version for tensor, version in self._versions):
             raise Unrecordable(
                 "the layer's input, output or weights were changed in place between the forward pass and the end of "

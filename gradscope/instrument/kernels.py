@@ -61,6 +61,13 @@ class KernelArguments:
         """Return 1 or 2."""
         return 2 if self.bidirectional else 1
 
+    @property
+    def is_one_time(self) -> bool:
+        """Return whether the sequence is a single time, read forwards: a step of a loop that hands the state on."""
+        if self.batch_sizes is not None or self.bidirectional:
+            return False
+        return self.sequence.shape[1 if self.batch_first else 0] == 1
+
     def weights_of(self, direction: int) -> tuple[Tensor, ...]:
         """Return the weights of one direction of a single layer."""
         size = len(self.weights) // self.directions

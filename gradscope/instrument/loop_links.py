@@ -6,7 +6,7 @@ nodes in between.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
@@ -99,10 +99,10 @@ class Descent(Generic[SequenceT]):
 class Marks(Generic[SequenceT]):
     """The marks of one cell and one recorder: no other can be taken for them."""
 
-    def leave(self, sequence: SequenceT, time: int, states: Sequence[Tensor]) -> None:
-        """Mark the nodes of what the cell returned."""
+    def leave(self, sequence: SequenceT, time: int, states: Iterable[tuple[int, Tensor]]) -> None:
+        """Mark the nodes of what the cell returned: of each tensor, and which part of the state it is."""
         positions: dict[Node, dict[int, int]] = {}
-        for position, state in enumerate(states):
+        for position, state in states:
             if state.grad_fn is not None:
                 positions.setdefault(state.grad_fn, {})[state.output_nr] = position
         for node, of_node in positions.items():

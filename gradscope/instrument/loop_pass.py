@@ -33,9 +33,9 @@ class LoopPass:
     hidden: Float[Tensor, "time batch hidden"]
     total_gradient: Float[Tensor, "time batch hidden"]
     direct_gradient: Float[Tensor, "time batch hidden"] | None = None
-    cell: Float[Tensor, "time batch hidden"] | None = None
-    cell_gradient: Float[Tensor, "time batch hidden"] | None = None
-    gates: Mapping[str, Float[Tensor, "time batch hidden"]] = field(default_factory=dict)
+    cell: Float[Tensor, "time batch units"] | None = None
+    cell_gradient: Float[Tensor, "time batch units"] | None = None
+    gates: Mapping[str, Float[Tensor, "time batch units"]] = field(default_factory=dict)
     weight_norm: Float[Tensor, " time"] | None = None
     saturation: Float[Tensor, " time"] | None = None
 

@@ -4,7 +4,8 @@ Nothing is computed while the loop runs: references are kept, and pre-hooks are 
 refer to the sequence and never the other way round, so that it dies with the graph.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle, unserializable_hook
 
+from gradscope.instrument.backward_passes import BackwardPasses
 from gradscope.instrument.loop_links import Link, Marks
 from gradscope.instrument.loop_pass import LoopPass
 from gradscope.instrument.source import ORDER, Listener, Unrecordable, Work
@@ -53,6 +55,7 @@ class Unrolled:
             what comes through that; otherwise it holds only what comes from elsewhere.
         is_tuple: whether the cell returns its state as a tuple.
         batched: whether the user's tensors have a batch axis.
+        is_second_order: whether the pass came after one with create_graph=True, and may differentiate it.
     """
 
     calls: Sequence[CellCall]
@@ -61,6 +64,7 @@ class Unrolled:
     inner: tuple[bool, ...]
     is_tuple: bool
     batched: bool
+    is_second_order: bool
 
     def stack(self, tensors: Sequence[Tensor]) -> Shaped[Tensor, "time batch *rest"]:
         """Return one tensor a time as one tensor."""
@@ -113,12 +117,13 @@ class LoopSequence:
         self._listener: Listener | None = listener
         self._calls: list[CellCall] = []
         self._versions: list[tuple[Tensor, int]] = []
-        self._gradients: list[dict[int, Tensor]] = []
+        self._gradients: list[defaultdict[int, list[Tensor]]] = []
         self._is_tuple = is_tuple
         self._leaf_hooks: list[RemovableHandle] = []
         self._shapes: tuple[torch.Size, ...] = ()
         self._inner: tuple[bool, ...] = ()
-        self._task: int | None = None
+        self._passes = BackwardPasses()
+        self._also: tuple[Tensor, ...] = ()
         self._open = True
         self._trouble: str | None = None
 
@@ -128,10 +133,11 @@ class LoopSequence:
 
     def ends_in(self, state: Tensor) -> bool:
         """Return whether `state` shares its memory with a part of the newest state, as after `detach`."""
-        return self._open and any(
-            state.data_ptr() == last.data_ptr() and state.shape == last.shape and state.stride() == last.stride()
-            for last in self._calls[-1].states
-        )
+        return self._open and any(_same_memory(state, last) for last in (*self._calls[-1].states, *self._also))
+
+    def also_known_as(self, states: tuple[Tensor, ...]) -> None:
+        """Take note of copies of the newest state that may be handed on in place of it."""
+        self._also = tuple(state.detach() for state in states)
 
     def append(
         self,
@@ -140,6 +146,7 @@ class LoopSequence:
         handed: tuple[Tensor, ...] | None,
         links: tuple[Link, ...],
         states: tuple[Tensor, ...],
+        copies: Sequence[tuple[int, Tensor]] = (),
     ) -> None:
         """Add one time.
 
@@ -149,6 +156,8 @@ class LoopSequence:
             handed: state that went in.
             links: how it descends from the newest state.
             states: state that came out.
+            copies: what else came out with the same entries, each (position in the state, tensor): what comes back to
+                it came back to the state.
         """
         assert self._cell is not None
         kept = tuple(state.detach() for state in states)
@@ -157,10 +166,11 @@ class LoopSequence:
         if not self._calls:
             self._shapes = tuple(state.shape for state in kept)
             self._inner = marks.inner_parts(states)
-            self._gradients = [{} for _ in states]
-        for position, state in enumerate(states[: len(self._gradients)]):
-            self._hook(partial(self._receive, position, len(self._calls), state.output_nr), state)
-        marks.leave(self, len(self._calls), states)
+            self._gradients = [defaultdict(list) for _ in states]
+        returned = [*enumerate(states[: len(self._gradients)]), *copies]
+        for position, tensor in returned:
+            self._hook(partial(self._receive, position, len(self._calls), tensor.output_nr), tensor)
+        marks.leave(self, len(self._calls), returned)
         self._look_at(kept)
         self._note_shapes(kept)
         used = [*kept, inputs] if isinstance(inputs, Tensor) else [*kept]
@@ -168,6 +178,7 @@ class LoopSequence:
             self._note_shapes(before)
             used += before
         self._versions += [(tensor, tensor._version) for tensor in used if not tensor.is_inference()]
+        self._also = ()
         self._calls.append(CellCall(inputs, before, links, kept, self._cell.context()))
 
     def _hook(self, receive: Callable[[tuple[Tensor | None, ...]], None], state: Tensor) -> None:
@@ -200,19 +211,17 @@ class LoopSequence:
         if self._listener is None:
             return
         with self._listener.guard:
-            task = torch._C._current_graph_task_id()
-            if task != self._task:  # Another backward pass through the same graph, or a second try after one broke off.
-                self._task = task
+            if self._passes.is_new():
                 self._forget_gradients()
                 if not torch._C._autograd._get_current_graph_task_keep_graph():
                     self._open = False
                 self._listener.arrived(self)
             gradient = gradients[output_number]
             if gradient is not None:
-                self._gradients[position][time] = gradient
+                self._gradients[position][time].append(gradient.detach())
 
     def _forget_gradients(self) -> None:
-        self._gradients = [{} for _ in self._gradients]
+        self._gradients = [defaultdict(list) for _ in self._gradients]
 
     def finish(self) -> Iterator[Work]:
         """Take what the backward pass brought.
@@ -235,25 +244,48 @@ class LoopSequence:
             )
         yield self._cell.work_out(self._unrolled(arrived)).to_layer_pass
 
-    def _unrolled(self, arrived: list[dict[int, Tensor]]) -> Unrolled:
+    def _unrolled(self, arrived: Sequence[Mapping[int, Sequence[Tensor]]]) -> Unrolled:
         first, batched = self._calls[0].states, self._calls[0].states[HIDDEN].dim() > 1
         times = range(len(self._calls))
         states, gradients = [], []
         for position, of_position in enumerate(arrived):
             zero = torch.zeros_like(first[position])
             states.append(torch.stack([call.states[position] for call in self._calls]))
-            gradients.append(torch.stack([of_position.get(time, zero).detach() for time in times]))
+            gradients.append(
+                torch.stack([_sum(of_position[time], zero) if time in of_position else zero for time in times])
+            )
         if not batched:
             states, gradients = ([tensor.unsqueeze(1) for tensor in tensors] for tensors in (states, gradients))
-        return Unrolled(self._calls, tuple(states), tuple(gradients), self._inner, self._is_tuple, batched)
+        return Unrolled(
+            self._calls,
+            tuple(states),
+            tuple(gradients),
+            self._inner,
+            self._is_tuple,
+            batched,
+            self._passes.is_second_order,
+        )
 
     def drop(self) -> None:
         """Hold nothing any more: a user who keeps a loss keeps its graph, and with it this sequence."""
         self._open, self._cell, self._listener = False, None, None
-        self._calls, self._versions, self._gradients = [], [], []
+        self._calls, self._versions, self._gradients, self._also = [], [], [], ()
         for handle in self._leaf_hooks:
             handle.remove()
         self._leaf_hooks = []
+
+
+def _same_memory(tensor: Tensor, other: Tensor) -> bool:
+    if tensor.data_ptr() != other.data_ptr():
+        return False
+    tensor, other = tensor.squeeze(), other.squeeze()  # Axes of length 1 come and go with a batch axis.
+    return tensor.shape == other.shape and tensor.stride() == other.stride()
+
+
+def _sum(gradients: Sequence[Tensor], like: Tensor) -> Tensor:
+    # A copy may have its axes of length 1 elsewhere.
+    first, *others = (gradient.reshape(like.shape) for gradient in gradients)
+    return sum(others, first)
 
 
 def _as_tuple(receive: Callable[[tuple[Tensor | None, ...]], None], gradient: Tensor) -> None:

@@ -1,24 +1,16 @@
-"""nn.RNNCell, nn.GRUCell and nn.LSTMCell: which weights each call used, and what a backward pass through them means."""
+"""nn.RNNCell, nn.GRUCell and nn.LSTMCell: which weights each call used."""
 
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
-from itertools import groupby
 from typing import TYPE_CHECKING, TypeGuard
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gradscope.cells.weights import LayerWeights, layer_weights
 from gradscope.instrument.inert import InertWhenCopied
-from gradscope.instrument.loop_direct import direct_gradient, same_values
-from gradscope.instrument.loop_links import Link
+from gradscope.instrument.loop_known import NewestWeights, UsedWeights, work_out
 from gradscope.instrument.loop_pass import LoopPass
-from gradscope.instrument.loop_sequence import CELL, HIDDEN, Unrolled
-from gradscope.instrument.loop_times import TIMES, Given, Times
-from gradscope.instrument.source import Unrecordable
+from gradscope.instrument.loop_sequence import Unrolled
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -30,23 +22,6 @@ _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 def is_stock(module: nn.Module) -> TypeGuard[nn.RNNCellBase]:
     """Return whether `module` computes what one of PyTorch's cells does."""
     return any(isinstance(module, stock) and type(module).forward is stock.forward for stock in STOCK)
-
-
-@dataclass(frozen=True, eq=False)
-class UsedWeights:
-    """The weights of one call, and the state in which they were.
-
-    Attributes:
-        tensors: weight_ih, weight_hh and, where there are any, the two biases; detached.
-        versions: of the tensors.
-    """
-
-    tensors: tuple[Tensor, ...]
-    versions: tuple[int, ...]
-
-    def unchanged(self) -> bool:
-        """Return whether nothing was changed in place since."""
-        return self.versions == tuple(tensor._version for tensor in self.tensors)
 
 
 class StockCell:
@@ -61,8 +36,7 @@ class StockCell:
         self.name, self._module = name, module
         self._handles: list[RemovableHandle] = []
         self._parametrized: dict[str, Tensor] = {}
-        self._seen: tuple[weakref.ref[Tensor], ...] = ()
-        self._used: UsedWeights | None = None
+        self._newest = NewestWeights()
 
     @property
     def kind(self) -> str:
@@ -88,7 +62,8 @@ class StockCell:
         """Stop listening, and forget."""
         for handle in self._handles:
             handle.remove()
-        self._handles, self._parametrized, self._seen, self._used = [], {}, (), None
+        self._handles, self._parametrized = [], {}
+        self._newest.forget()
 
     def _after_parametrization(self, name: str, _module: nn.Module, _args: object, weight: Tensor) -> None:
         self._parametrized[name] = weight
@@ -101,14 +76,9 @@ class StockCell:
 
     def context(self) -> UsedWeights:
         """Return the weights that the newest call used; the same object as long as they are the same."""
-        weights = [weight for name in _WEIGHTS if (weight := self._read(name)) is not None]
-        same = len(weights) == len(self._seen) and all(map(_refers_to, self._seen, weights))
-        if self._used is None or not same or not self._used.unchanged():
-            tensors = tuple(weight.detach() for weight in weights)
-            self._used = UsedWeights(tensors, tuple(tensor._version for tensor in tensors))
-            self._seen = tuple(weakref.ref(weight) for weight in weights)
+        used = self._newest.of([weight for name in _WEIGHTS if (weight := self._read(name)) is not None])
         self._parametrized.clear()
-        return self._used
+        return used
 
     def work_out(self, unrolled: Unrolled) -> LoopPass:
         """Return everything about a backward pass.
@@ -116,53 +86,4 @@ class StockCell:
         Raises:
             Unrecordable: weights were changed in place.
         """
-        kernel_dtype = unrolled.states[HIDDEN].dtype
-        dtype = torch.promote_types(kernel_dtype, torch.float32)
-        given = Given(
-            inputs=unrolled.stack([call.inputs for call in unrolled.calls]).to(kernel_dtype).to(dtype),
-            before=tuple(unrolled.handed(position).to(dtype) for position in range(len(unrolled.states))),
-            states=tuple(state.to(dtype) for state in unrolled.states),
-            gradients=tuple(gradient.to(dtype) for gradient in unrolled.gradients),
-            cell_is_complete=unrolled.inner[-1],
-        )
-        parts = []
-        for times, used in _runs([call.context for call in unrolled.calls]):
-            if not used.unchanged():
-                raise Unrecordable(
-                    "its weights were changed in place between the forward pass and the end of the backward pass"
-                )
-            # Under autocast the cell computed with rounded copies of its weights.
-            rounded = [weight.to(kernel_dtype).to(dtype) for weight in used.tensors]
-            parts.append(self._times(given.at(times), layer_weights(rounded, has_biases=len(rounded) > 2)))
-        return self._loop_pass(unrolled, given, Times.joined(parts), torch.finfo(kernel_dtype).eps)
-
-    def _times(self, given: Given, weights: LayerWeights) -> Times:
-        return TIMES[self.kind](given, weights)
-
-    def _loop_pass(self, unrolled: Unrolled, given: Given, times: Times, rounding: float) -> LoopPass:
-        total = given.gradients[HIDDEN]
-        links = [call.links[HIDDEN] if call.links else Link.CUT for call in unrolled.calls[1:]]
-        unmoved = same_values(given.states[HIDDEN][:-1], given.before[HIDDEN][1:])
-        return LoopPass(
-            layer=self.name,
-            hidden=given.states[HIDDEN],
-            total_gradient=total,
-            direct_gradient=direct_gradient(total, times.recurrent_part[1:], links, unmoved, rounding),
-            cell=given.states[CELL] if self.kind == "lstm" else None,
-            cell_gradient=times.cell_gradient,
-            gates=times.gates,
-            weight_norm=times.weight_norm,
-            saturation=times.saturation,
-        )
-
-
-def _refers_to(reference: weakref.ref[Tensor], tensor: Tensor) -> bool:
-    return reference() is tensor
-
-
-def _runs(contexts: Sequence[UsedWeights]) -> Iterator[tuple[slice, UsedWeights]]:
-    start = 0
-    for _, group in groupby(contexts, key=id):
-        length = sum(1 for _ in group)
-        yield slice(start, start + length), contexts[start]
-        start += length
+        return work_out(self.name, self.kind, unrolled)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gradscope.cells.step_functions import StepFunction
+from gradscope.instrument.autocast import autocast_dtype
 from gradscope.instrument.guard import say
 from gradscope.instrument.loop_direct import direct_gradient, same_values
 from gradscope.instrument.loop_pass import LoopPass
@@ -43,10 +44,7 @@ class TaughtCell:
 
     def context(self) -> tuple[int, torch.dtype | None]:
         """Return the version of the parameters, and the dtype of autocast."""
-        autocast = next(
-            (torch.get_autocast_dtype(one) for one in ("cpu", "cuda") if torch.is_autocast_enabled(one)), None
-        )
-        return self._version(), autocast
+        return self._version(), autocast_dtype()
 
     def _version(self) -> int:
         return sum(parameter._version for parameter in self._parameters)

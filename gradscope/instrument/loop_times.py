@@ -30,9 +30,9 @@ class Given:
     """
 
     inputs: Float[Tensor, "time batch input"]
-    before: tuple[Float[Tensor, "time batch hidden"], ...]
-    states: tuple[Float[Tensor, "time batch hidden"], ...]
-    gradients: tuple[Float[Tensor, "time batch hidden"], ...]
+    before: tuple[Float[Tensor, "time batch _"], ...]
+    states: tuple[Float[Tensor, "time batch _"], ...]
+    gradients: tuple[Float[Tensor, "time batch _"], ...]
     cell_is_complete: bool
 
     def at(self, times: slice) -> "Given":
@@ -57,8 +57,8 @@ class Times:
     recurrent_part: Float[Tensor, "time batch hidden"]
     weight_norm: Float[Tensor, " time"]
     saturation: Float[Tensor, " time"]
-    gates: Mapping[str, Float[Tensor, "time batch hidden"]] = field(default_factory=dict)
-    cell_gradient: Float[Tensor, "time batch hidden"] | None = None
+    gates: Mapping[str, Float[Tensor, "time batch units"]] = field(default_factory=dict)
+    cell_gradient: Float[Tensor, "time batch units"] | None = None
 
     @staticmethod
     def joined(parts: Sequence["Times"]) -> "Times":
@@ -97,16 +97,17 @@ def _gru(given: Given, weights: LayerWeights) -> Times:
 
 def _lstm(given: Given, weights: LayerWeights) -> Times:
     (total, cell_total), (before, cell_before), (_, cell) = given.gradients, given.before, given.states
-    gates = total.new_empty((*total.shape[:2], 4, total.shape[2]))
+    gates = cell.new_empty((*cell.shape[:2], 4, cell.shape[2]))
     recompute_lstm_gates(given.inputs, before, weights, out=gates)
     tanh_cell = cell.tanh()
+    unprojected = total if weights.projection is None else total @ weights.projection
     if not given.cell_is_complete:
         output_gate = gates[:, :, 3]
-        cell_total = cell_total + total * output_gate * (1 - tanh_cell.square())
+        cell_total = cell_total + unprojected * output_gate * (1 - tanh_cell.square())
     delta = torch.empty_like(gates)
     lstm_preactivation_factors(gates, cell_before, tanh_cell, out=delta)
     delta[:, :, :3].mul_(cell_total.unsqueeze(2))
-    delta[:, :, 3].mul_(total)
+    delta[:, :, 3].mul_(unprojected)
     rows = delta.flatten(2)
     recurrent = rows @ weights.recurrent
     named = {name: gates[:, :, row] for name, row in (("input", 0), ("forget", 1), ("output", 3))}

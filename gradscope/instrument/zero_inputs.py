@@ -23,7 +23,7 @@ def with_zero_inputs(arguments: KernelArguments) -> tuple[KernelArguments, Tenso
     """
     sequence = arguments.sequence
     tracked = any(tensor.requires_grad for tensor in (sequence, *arguments.initial, *arguments.weights))
-    if arguments.kind == "gru" or not tracked or not _pays(arguments):
+    if arguments.kind == "gru" or arguments.is_one_time or not tracked or not _pays(arguments):
         return None
     state = arguments.initial[0].shape[-1]
     zeros = sequence.new_zeros((*sequence.shape[:-1], state * arguments.directions)).requires_grad_()

@@ -1,4 +1,4 @@
-"""A decoder that calls a fused module for one time after the other."""
+"""A recurrent layer that is called for one time after the other, and remembers nothing."""
 
 import pytest
 import torch
@@ -7,33 +7,38 @@ from torch import nn
 import gradscope
 
 
-@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
-def test_one_time_calls_are_said(tmp_path, kind):
-    """With the ratio of the first call's gradient to the last's, as autograd has it, and the cell to use instead."""
-    torch.manual_seed(0)
-    layer = kind(3, 4)
-    inputs = torch.randn(9, 1, 2, 3)
-
-    def run():
-        state, states = None, []
-        for now in inputs:
-            _, state = layer(now, state)
-            states.append(state if kind is not nn.LSTM else state[0])
-            states[-1].retain_grad()
-        states[-1].square().sum().backward()
-        return [float(state.grad[0].norm(dim=1).mean()) for state in states]
-
-    with gradscope.watch(layer, run=tmp_path / "run", schedule=1) as recorder:
-        norms = run()
+def _codes(folder, layer, step, times=9):
+    with gradscope.watch(layer, run=folder, schedule=1) as recorder:
+        state, outputs = None, []
+        for x in torch.randn(times, 1, 2, 3):
+            output, state = step(x, state)
+            outputs.append(output)
+        torch.cat(outputs).square().sum().backward()
         recorder.end_iteration()
+    return {each.code: each for each in gradscope.diagnose(gradscope.open_run(folder))}
 
-    (finding,) = [
-        each for each in gradscope.diagnose(gradscope.open_run(tmp_path / "run")) if each.code == "one-time-calls"
-    ]
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_state_that_is_not_handed_on_is_said(tmp_path, kind):
+    """With how many calls there were; handed on, they are one sequence, and nothing is to be said of calls."""
+    layer = kind(3, 4)
+    finding = _codes(tmp_path / "forgetful", layer, lambda x, _: layer(x))["one-time-calls"]
     assert finding.layer == "l0"
-    assert finding.evidence["calls"] == 9
-    assert finding.evidence["first_to_last"] == pytest.approx(norms[0] / norms[-1], rel=1e-5)
-    assert f"nn.{kind.__name__}Cell" in finding.advice[0]
+    assert finding.evidence == {"calls": 9}
+    assert "one-time-calls" not in _codes(tmp_path / "run", layer, layer)
+
+
+def test_a_cell_that_is_not_handed_its_state_is_said(tmp_path):
+    """The same mistake with a cell."""
+    cell = nn.GRUCell(3, 4)
+    finding = _codes(tmp_path / "run", cell, lambda x, _: (cell(x[0]), None))["one-time-calls"]
+    assert finding.layer == "GRUCell"
+
+
+def test_two_directions_one_time_after_the_other_are_said(tmp_path):
+    """A reverse direction that is given one time has nothing to read."""
+    layer = nn.GRU(3, 4, bidirectional=True)
+    assert "one-time-calls" in _codes(tmp_path / "run", layer, layer)
 
 
 @pytest.mark.parametrize("time", [1, 6])

@@ -121,9 +121,10 @@ class Loop:
             for layer in range(self.layers):
                 states[layer], x = step(layer, x, states[layer])
             outputs.append(x)
-        return self._loss(torch.stack(outputs))
+        return self.loss_of(torch.stack(outputs))
 
-    def _loss(self, outputs: Tensor) -> Tensor:
+    def loss_of(self, outputs: Tensor) -> Tensor:
+        """Return the loss of the last layer's outputs."""
         weights = torch.linspace(-1, 1, self.hidden, dtype=outputs.dtype)
         if self.loss == "last time":
             return (outputs[-1] * weights).square().sum()

@@ -48,9 +48,14 @@ PLACES = {
         "cost.Cost.add",
     ],
     "stack": ["direction.Direction.taken_over"],
+    "decoder": [
+        "fused_steps.SteppedLayer.called",
+        "fused_steps.SteppedLayer.returned",
+        "fused_steps.SteppedLayer.work_out",
+    ],
     "cells": [
         "cell_loops.CellLoopSource.attach",
-        "cell_loops.CellLoopSource._continued",
+        "loop_growth.GrowingSequences._continued",
         "loop_sequence.LoopSequence.append",
         "loop_sequence.LoopSequence._forget_gradients",
         "loop_sequence.LoopSequence._unrolled",

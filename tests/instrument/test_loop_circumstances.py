@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 import gradscope
 from tests.instrument.loops import float64_cell, gradients_of, inputs_of
+from tests.strategies import KINDS
 
 
 def test_the_loop_inside_activation_checkpointing() -> None:
@@ -119,6 +120,19 @@ def test_autocast_and_a_scaled_loss(tmp_path: Path) -> None:
             norms.append(recorder.latest["LSTMCell"].total_gradient.flatten(1).norm(dim=1))
     torch.testing.assert_close(norms[1], norms[0], rtol=1e-6, atol=0)
     assert (norms[0] > 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_under_autocast_no_direct_gradient_is_none(kind: str) -> None:
+    """Only the last time has one; what rounding to bfloat16 leaves of a difference does not look like another."""
+    cell, state = float64_cell(kind).float(), None
+    with gradscope.watch(cell, schedule=1) as recorder:
+        with torch.autocast("cpu", torch.bfloat16):
+            for x in inputs_of(6).float():
+                state = cell(x, state)
+        (state[0] if kind == "lstm" else state).float().square().sum().backward()
+        (trajectory,) = recorder.latest.values()
+    assert (trajectory.direct_gradient.flatten(1).norm(dim=1) > 0).tolist() == [False] * 5 + [True]
 
 
 def test_nothing_keeps_the_graph_alive_after_the_iteration() -> None:

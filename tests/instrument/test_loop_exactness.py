@@ -58,7 +58,8 @@ def _error(measured: Tensor, expected: Tensor, size: Tensor) -> float:
     return float((difference / size.flatten(1).norm(dim=1).clamp_min(1e-280)).max())
 
 
-def _assert_true(trajectory: gradscope.Trajectory, truth: LayerTruth, tolerance: float) -> None:
+def assert_true(trajectory: gradscope.Trajectory, truth: LayerTruth, tolerance: float) -> None:
+    """Assert that all that was recorded is true."""
     total = truth.total_gradient
     assert _error(trajectory.total_gradient, total, total) < tolerance
     # Relative to the total gradient: it is a difference of two gradients of that size.
@@ -86,7 +87,7 @@ def test_everything_equals_the_loop_written_out(loop: Loop) -> None:
     trajectories, _ = _watched(loop, cells)
     truths = oracle(loop, cells)
     for name, trajectory in trajectories.items():
-        _assert_true(trajectory, truths[int(name)], 1e-11)
+        assert_true(trajectory, truths[int(name)], 1e-11)
 
 
 @examples(40)

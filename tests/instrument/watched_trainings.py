@@ -28,6 +28,21 @@ class Loop(nn.Module):
         return self.head(state[0] if isinstance(state, tuple) else state)
 
 
+class Stepped(nn.Module):
+    """A loop that gives a stack one time after the other, as decoders do."""
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer, self.head = layer, nn.Linear(8, 1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Predict one number a sequence."""
+        state = None
+        for x in inputs.split(1, 1):
+            output, state = self.layer(x, state)
+        return self.head(output[:, 0])
+
+
 class OwnCell(nn.Module):
     """A cell that nobody knows unless it is registered."""
 
@@ -75,6 +90,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "lstm": lambda: Forecaster(make_layer("lstm", 3, 8, batch_first=True)),
     "gru": lambda: Forecaster(make_layer("gru", 3, 8, batch_first=True)),
     "stack": _stack,
+    "decoder": lambda: Stepped(nn.LSTM(3, 8, num_layers=2, dropout=0.2, batch_first=True)),
     "cells": lambda: Loop(nn.LSTMCell(3, 8)),
     "parametrized cells": _weight_norm_cell,
     "registered cells": lambda: Loop(OwnCell()),

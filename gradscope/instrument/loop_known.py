@@ -1,0 +1,131 @@
+"""Loops whose cell is one of PyTorch's: which weights each call used, and what a backward pass through them means."""
+
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from gradscope.cells.weights import layer_weights
+from gradscope.instrument.autocast import autocast_dtype
+from gradscope.instrument.loop_direct import direct_gradient, same_values
+from gradscope.instrument.loop_links import Link
+from gradscope.instrument.loop_pass import LoopPass
+from gradscope.instrument.loop_sequence import CELL, HIDDEN, Unrolled
+from gradscope.instrument.loop_times import TIMES, Given, Times
+from gradscope.instrument.source import Unrecordable
+
+_WITH_BIASES = 4
+"""So many weights, or one more, has a cell with biases: two without, and one more is a projection."""
+
+
+@dataclass(frozen=True, eq=False)
+class UsedWeights:
+    """The weights of one call, and the state in which they were.
+
+    Attributes:
+        tensors: weight_ih, weight_hh, and where there are any the two biases and weight_hr; detached.
+        versions: of the tensors.
+        autocast: what it rounded them to; None outside autocast.
+    """
+
+    tensors: tuple[Tensor, ...]
+    versions: tuple[int, ...]
+    autocast: torch.dtype | None
+
+    def unchanged(self) -> bool:
+        """Return whether nothing was changed in place since."""
+        return self.versions == tuple(tensor._version for tensor in self.tensors)
+
+
+class NewestWeights:
+    """The weights of the newest call: the same object as long as they are the same."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[weakref.ref[Tensor], ...] = ()
+        self._used: UsedWeights | None = None
+
+    def forget(self) -> None:
+        """Hold none."""
+        self._seen, self._used = (), None
+
+    def of(self, weights: Sequence[Tensor]) -> UsedWeights:
+        """Return those of a call that used `weights`."""
+        autocast = autocast_dtype()
+        same = len(weights) == len(self._seen) and all(map(_refers_to, self._seen, weights))
+        if self._used is None or not same or self._used.autocast is not autocast or not self._used.unchanged():
+            tensors = tuple(weight.detach() for weight in weights)
+            self._used = UsedWeights(tensors, tuple(tensor._version for tensor in tensors), autocast)
+            self._seen = tuple(weakref.ref(weight) for weight in weights)
+        return self._used
+
+
+def work_out(name: str, kind: str, unrolled: Unrolled) -> LoopPass:
+    """Return everything about a backward pass; the context of each call is its `UsedWeights`.
+
+    Args:
+        name: of the layer.
+        kind: rnn_tanh, rnn_relu, gru or lstm.
+        unrolled: the sequence. A fused layer's states have an axis of length 1 before the batch.
+
+    Raises:
+        Unrecordable: weights were changed in place.
+    """
+    kernel_dtype = unrolled.states[HIDDEN].dtype
+    dtype = torch.promote_types(kernel_dtype, torch.float32)
+    given = Given(
+        inputs=_vectors(unrolled.stack([call.inputs for call in unrolled.calls])).to(kernel_dtype).to(dtype),
+        before=tuple(_vectors(unrolled.handed(position)).to(dtype) for position in range(len(unrolled.states))),
+        states=tuple(_vectors(state).to(dtype) for state in unrolled.states),
+        gradients=tuple(_vectors(gradient).to(dtype) for gradient in unrolled.gradients),
+        cell_is_complete=unrolled.inner[-1],
+    )
+    parts = []
+    for times, used in _runs([call.context for call in unrolled.calls]):
+        if not used.unchanged():
+            raise Unrecordable(
+                "its weights were changed in place between the forward pass and the end of the backward pass"
+            )
+        # Under autocast the cell computed with rounded copies of its weights.
+        rounded = [weight.to(kernel_dtype).to(dtype) for weight in used.tensors]
+        weights = layer_weights(rounded, has_biases=len(rounded) >= _WITH_BIASES)
+        parts.append(TIMES[kind](given.at(times), weights))
+    # On CPU autocast leaves a cell's state in float32, and rounds in its matrix products all the same.
+    rounding = max(torch.finfo(call.context.autocast or kernel_dtype).eps for call in unrolled.calls)
+    return _loop_pass(name, kind, unrolled, given, Times.joined(parts), rounding)
+
+
+def _vectors(tensor: Shaped[Tensor, "time *batch size"]) -> Shaped[Tensor, "time batch size"]:
+    return tensor.flatten(1, -2)
+
+
+def _loop_pass(name: str, kind: str, unrolled: Unrolled, given: Given, times: Times, rounding: float) -> LoopPass:
+    total = given.gradients[HIDDEN]
+    links = [call.links[HIDDEN] if call.links else Link.CUT for call in unrolled.calls[1:]]
+    unmoved = same_values(given.states[HIDDEN][:-1], given.before[HIDDEN][1:])
+    return LoopPass(
+        layer=name,
+        hidden=given.states[HIDDEN],
+        total_gradient=total,
+        direct_gradient=direct_gradient(total, times.recurrent_part[1:], links, unmoved, rounding),
+        cell=given.states[CELL] if kind == "lstm" else None,
+        cell_gradient=times.cell_gradient,
+        gates=times.gates,
+        weight_norm=times.weight_norm,
+        saturation=times.saturation,
+    )
+
+
+def _refers_to(reference: weakref.ref[Tensor], tensor: Tensor) -> bool:
+    return reference() is tensor
+
+
+def _runs(contexts: Sequence[UsedWeights]) -> Iterator[tuple[slice, UsedWeights]]:
+    start = 0
+    for _, group in groupby(contexts, key=id):
+        length = sum(1 for _ in group)
+        yield slice(start, start + length), contexts[start]
+        start += length
