@@ -87,12 +87,6 @@ def jobs(make_trial, tmp_path):
     return [(trial, tmp_path / "runs" / trial.id) for trial in trials]
 
 
-def _ages(jobs):
-    """When each trial's outcome was written."""
-    outcomes = [folder / "outcome.json" for _, folder in jobs]
-    return {str(path): path.stat().st_mtime_ns for path in outcomes if path.exists()}
-
-
 def test_worker_killed_in_the_middle_loses_nothing(start_cluster, jobs):
     """SIGKILL of one of two workers and its nanny: the other one trains its trials again, and all finish."""
     cluster = start_cluster(2)
@@ -105,26 +99,6 @@ def test_worker_killed_in_the_middle_loses_nothing(start_cluster, jobs):
     assert sorted(outcome.trial for outcome in outcomes) == sorted(trial.id for trial, _ in jobs)
     assert {outcome.status for outcome in outcomes} == {"finished"}
     assert cluster.scheduler.poll() is None
-
-
-def test_killed_scheduler_is_one_message_and_the_next_run_goes_on(start_cluster, jobs):
-    """What was finished before the scheduler died stays; a new scheduler trains the rest only."""
-    cluster = start_cluster(1)
-    results = run_on_cluster(jobs, workers=0, scheduler=cluster.address)
-    next(results)
-
-    os.killpg(cluster.scheduler.pid, signal.SIGKILL)
-    with pytest.raises(RunError, match=r"lost the Dask scheduler.*the same command goes on from there"):
-        list(results)
-    cluster.stop()
-    assert 0 < len(_ages(jobs)) < len(jobs)
-    before = _ages(jobs)
-
-    outcomes = list(run_on_cluster(jobs, workers=0, scheduler=start_cluster(1).address))
-
-    assert {outcome.status for outcome in outcomes} == {"finished"}
-    assert len(_ages(jobs)) == len(jobs)
-    assert before.items() <= _ages(jobs).items()
 
 
 def test_scheduler_without_workers_is_told_and_waited_for(start_cluster, make_trial, tmp_path):
@@ -156,8 +130,8 @@ def _small(folder):
     return folder / "small.toml"
 
 
-def test_study_says_in_one_message_that_the_scheduler_is_lost(start_cluster, tmp_path):
-    """From the shell: exit code 1, no traceback; the same command finishes the study on another scheduler."""
+def test_killed_scheduler_is_one_message_and_the_next_run_goes_on(start_cluster, tmp_path):
+    """From the shell: exit code 1, no traceback; the same command trains only the rest on another scheduler."""
     _small(tmp_path)
     words = [sys.executable, "-m", "gradscope", "study", "small.toml", "--out", "out", "--scheduler"]
     cluster = start_cluster(1)
@@ -166,22 +140,34 @@ def test_study_says_in_one_message_that_the_scheduler_is_lost(start_cluster, tmp
     )
     runs = tmp_path / "out" / "runs" / "small"
     deadline = time.monotonic() + 60
-    while not list(runs.glob("*/outcome.json")) and time.monotonic() < deadline:
+    while not _ages(runs) and time.monotonic() < deadline:
         time.sleep(0.05)
 
     os.killpg(cluster.scheduler.pid, signal.SIGKILL)
     _, said = study.communicate(timeout=60)
 
     assert study.returncode == 1, said
-    assert said.splitlines()[-1].startswith("Error: lost the Dask scheduler.")
+    assert re.match(r"Error: lost the Dask scheduler\..*the same command goes on from there", said.splitlines()[-1]), (
+        said
+    )
     assert "Traceback" not in said, said
+    cluster.stop()
+    before = _ages(runs)
+    assert 0 < len(before) < 8
 
     again = subprocess.run(
         [*words, start_cluster(1).address], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
     )
     assert again.returncode == 0, again.stderr
-    assert re.search(r"small: 8 trials, \d taken from disk, \d to train on tcp://", again.stderr)
+    assert f"small: 8 trials, {len(before)} taken from disk, {8 - len(before)} to train on tcp://" in again.stderr
+    assert len(_ages(runs)) == 8
+    assert before.items() <= _ages(runs).items()
     assert (tmp_path / "out" / "small.html").exists()
+
+
+def _ages(runs):
+    """When each trial's outcome was written."""
+    return {str(path): path.stat().st_mtime_ns for path in runs.glob("*/outcome.json")}
 
 
 STUDY = """
