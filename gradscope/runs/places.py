@@ -221,10 +221,20 @@ def seekable(file: Place) -> Any:  # noqa: ANN401 - pyarrow ships no types
 
 def each_of(function: Callable[[Place], Result], files: Sequence[Place]) -> list[Result]:
     """Return what a function makes of each file: of many at once, where each is a journey of its own."""
+    return list(stream_of(function, files))
+
+
+def stream_of(function: Callable[[Place], Result], files: Sequence[Place]) -> Iterator[Result]:
+    """Give what a function makes of each file, in their order, one after the other; made likewise of many at once.
+
+    Yields:
+        One result a file.
+    """
     if not files or isinstance(files[0], Path):
-        return [function(file) for file in files]
+        yield from map(function, files)
+        return
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(function, files))
+        yield from pool.map(function, files)
 
 
 def _of(place: Remote) -> Any:  # noqa: ANN401

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from gradscope.errors import RunError
-from gradscope.runs.places import Place, each_of, write
+from gradscope.runs.places import Place, stream_of, write
 from gradscope.study.evidence import PHASES, Evidence, read_evidence
 from gradscope.study.expectation import held_against
-from gradscope.study.judgement import SETTING, Row, setting_of, setting_rows, trial_row
+from gradscope.study.judgement import SETTING, Row, setting_of, setting_row, trial_row
 from gradscope.study.series import (
     clipping_rows,
     exhibit_rows,
@@ -83,11 +84,11 @@ def compare(spec: "StudySpec", trial_folders: Sequence[Place], provenance: Mappi
     Raises:
         RunError: no folder says which trial it holds, or the table cannot be written.
     """
-    # One trial after the other, and of each only what is compared: a study may hold more than fits into memory.
-    found = _in_order([each for each in each_of(_read, trial_folders) if each is not None])
+    found, settings = _read_all(trial_folders)
     if not found:
         looked = trial_folders[0].parent if trial_folders else "no folder"
         raise RunError(f"There is no trial to compare: expected run folders with an outcome.json, looked in {looked}.")
+    found = _in_order(found)
     evidence, rows = [one for one, _ in found], [rows for _, rows in found]
     trials = [each.trial for each in rows]
     table = pd.DataFrame(trials)
@@ -98,7 +99,7 @@ def compare(spec: "StudySpec", trial_folders: Sequence[Place], provenance: Mappi
     comparison = Comparison(
         spec=spec,
         trials=table,
-        settings=pd.DataFrame(list(setting_rows(evidence, trials))),
+        settings=pd.DataFrame([settings[setting] for setting in dict.fromkeys(map(setting_of, evidence))]),
         lags=stacked("lags", _LAGS),
         heat=_table([heat_rows(one) for one in representatives(evidence)], _HEAT),
         losses=stacked("losses", _LOSSES),
@@ -128,8 +129,26 @@ class _Rows:
     shown: list[Row]
 
 
+def _read_all(folders: Sequence[Place]) -> tuple[list[tuple[Evidence, _Rows]], dict[tuple[str, ...], Row]]:
+    """Return all trials, and the row of each setting.
+
+    Of a trial only what is compared is kept: a study may hold more than fits into memory. The norms of all sequences
+    are needed until its setting has all its seeds, which mostly stand next to each other; else they are read again.
+    """
+    found: dict[tuple[str, ...], list[tuple[Evidence, _Rows]]] = {}
+    settings = {}
+    read = (each for each in stream_of(_read, folders) if each is not None)
+    for setting, seeds in groupby(read, lambda each: setting_of(each[0])):
+        of_setting = found.setdefault(setting, [])
+        of_setting += seeds
+        settings[setting] = setting_row([one for one, _ in of_setting], [rows.trial for _, rows in of_setting])
+        for one, _ in of_setting:
+            one.forget()
+    return [each for of_setting in found.values() for each in of_setting], settings
+
+
 def _read(folder: Place) -> tuple[Evidence, _Rows] | None:
-    """Return a trial's evidence, its tables forgotten, and its rows; None if nothing says which trial it was."""
+    """Return a trial's evidence and rows; None if nothing says which trial it was."""
     one = read_evidence(folder)
     if not set(SETTING) <= set(one.settings):
         return None
@@ -144,7 +163,7 @@ def _read(folder: Place) -> tuple[Evidence, _Rows] | None:
         shown=list(shown_rows(one)),
     )
     if one.run is not None:
-        one.run.forget()
+        one.run.forget()  # Here, since trials in a store are read ahead.
     return one, rows
 
 

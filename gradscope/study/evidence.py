@@ -78,6 +78,12 @@ class Evidence:
         first, last = (int(entered.min()), int(rows["time"].max())) if len(entered) else (0, 0)
         return first if first < last and first >= _SHORTEST_WAY else 0
 
+    def forget(self) -> None:
+        """Let go of all that is large; it is read again when it is asked for."""
+        self.__dict__.pop("_norms", None)
+        if self.run is not None:
+            self.run.forget()
+
     def norms(self, phase: Phase) -> Float[np.ndarray, "time sequence"] | None:
         """Return the total-gradient norm of each sequence of a phase's iterations.
 

@@ -1,8 +1,7 @@
 """Verdicts of a study: of each trial, and of each setting over its seeds."""
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,43 +63,41 @@ def trial_row(evidence: Evidence) -> Row:
     }
 
 
-def setting_rows(evidence: Sequence[Evidence], trials: Sequence[Row]) -> Iterator[Row]:
-    """Give the rows of `Comparison.settings`.
+def setting_row(evidence: Sequence[Evidence], trials: Sequence[Row]) -> Row:
+    """Return a setting's row of `Comparison.settings`.
 
     Args:
-        evidence: all trials, those of one setting next to each other.
+        evidence: its trials, one a seed.
         trials: their rows, in the same order.
 
-    Yields:
+    Returns:
         Column -> value. The decay is fitted to the sequences of all seeds together. Its interval spans the 95 %
         intervals of the single seeds, so that what is said of a setting holds for each of its seeds: an interval of
         the mean over three seeds would be wide by its two degrees of freedom alone, one of the pooled sequences narrow
         as if there were one network.
     """
-    for setting, group in groupby(zip(evidence, trials, strict=True), lambda pair: setting_of(pair[0])):
-        pairs = list(group)
-        used = [one for one, _ in pairs if one.judged]
-        rows = [row for _, row in pairs]
-        decays = {phase: _over_seeds(used, phase) for phase in PHASES}
-        lag = next((one.outcome.lag for one in used if one.outcome.lag is not None), None)
-        yield {
-            **dict(zip(SETTING, setting, strict=True)),
-            "kind": str(pairs[0][0].settings.get("kind", setting[0])),
-            "seeds": len(used),
-            "trials": len(rows),
-            "lag": _number(lag),
-            "baseline": _first_number(rows, "baseline"),
-            "baseline_meaning": next((row["baseline_meaning"] for row in rows if row["baseline_meaning"]), ""),
-            **_judged(decays, lag, max((one.loss_times for one in used), default=1)),
-            **_loss_over_seeds([row for row in rows if row["status"] != "failed"]),
-            "solved_below": _first_number(rows, "solved_below"),
-            "solved": sum(row["loss_final"] < row["solved_below"] for row in rows if row["status"] != "failed"),
-            "parameters": max(row["parameters"] for row in rows),
-            "seconds_per_iteration": _median(rows, "seconds_per_iteration"),
-            "score": _mean(rows, "score"),
-            "score_name": next((row["score_name"] for row in rows if row["score_name"]), ""),
-            "clipped_share": _mean(rows, "clipped_share"),
-        }
+    used = [one for one in evidence if one.judged]
+    decays = {phase: _over_seeds(used, phase) for phase in PHASES}
+    lag = next((one.outcome.lag for one in used if one.outcome.lag is not None), None)
+    setting = setting_of(evidence[0])
+    return {
+        **dict(zip(SETTING, setting, strict=True)),
+        "kind": str(evidence[0].settings.get("kind", setting[0])),
+        "seeds": len(used),
+        "trials": len(trials),
+        "lag": _number(lag),
+        "baseline": _first_number(trials, "baseline"),
+        "baseline_meaning": next((row["baseline_meaning"] for row in trials if row["baseline_meaning"]), ""),
+        **_judged(decays, lag, max((one.loss_times for one in used), default=1)),
+        **_loss_over_seeds([row for row in trials if row["status"] != "failed"]),
+        "solved_below": _first_number(trials, "solved_below"),
+        "solved": sum(row["loss_final"] < row["solved_below"] for row in trials if row["status"] != "failed"),
+        "parameters": max(row["parameters"] for row in trials),
+        "seconds_per_iteration": _median(trials, "seconds_per_iteration"),
+        "score": _mean(trials, "score"),
+        "score_name": next((row["score_name"] for row in trials if row["score_name"]), ""),
+        "clipped_share": _mean(trials, "clipped_share"),
+    }
 
 
 def _judged(decays: dict[Phase, Decay | None], lag: int | None, times: int) -> Row:

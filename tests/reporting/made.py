@@ -8,6 +8,9 @@ import pandas as pd
 
 from gradscope.study.comparison import Comparison
 
+COMPARED = ("trials", "settings", "lags", "heat", "losses", "clipping")
+"""Tables of a comparison that say in each row of which setting it is."""
+
 TASKS = {"adding": (100, 99, 1 / 6), "text": (50, 49, 2.9)}
 RATES = {
     ("rnn_tanh", "default"): -0.25,

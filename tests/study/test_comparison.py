@@ -222,6 +222,17 @@ def test_the_same_folders_give_the_same_tables(comparison: Comparison, folders: 
     pd.testing.assert_frame_equal(again.settings, comparison.settings)
 
 
+def test_seeds_that_do_not_stand_together_are_pooled_all_the_same(comparison: Comparison, folders: list[Path]) -> None:
+    """Norms of a setting's first seeds are read again when another one comes."""
+    together = _compare(sorted(folders, key=lambda folder: folder.name))
+
+    def in_one_order(table: pd.DataFrame) -> pd.DataFrame:
+        return table.sort_values(["cell", "initialisation"]).reset_index(drop=True)
+
+    assert together.settings["seeds"].max() == 3
+    pd.testing.assert_frame_equal(in_one_order(together.settings), in_one_order(comparison.settings))
+
+
 @pytest.mark.slow
 def test_comparing_never_imports_torch(folders: list[Path]) -> None:
     """Who only reads a study's results does not wait for torch."""
