@@ -14,10 +14,14 @@ from torch import Tensor, nn
 from gradscope.cells.step_functions import State, known_cells, step_function_of
 from gradscope.errors import UsageError
 from gradscope.probing.cell_calls import CellRun, parts_of
-from gradscope.probing.fused_calls import FusedCall, fused_call
+from gradscope.probing.fused_calls import FusedCall
+from gradscope.probing.fused_hooks import FusedHooks
+from gradscope.probing.fused_runs import FusedRun
 from gradscope.probing.recurrence import Recurrence
 
 _FUSED = (nn.RNN, nn.GRU, nn.LSTM)
+
+_Seen = FusedCall | FusedRun | CellRun
 
 
 def capture(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> list[Recurrence]:  # noqa: ANN401 - the model's
@@ -47,16 +51,17 @@ def capture(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> lis
         if not seen:
             raise UsageError(_nothing_ran(model))
         watched = [tensor for each in seen for tensor in each.watched]
-        gradients = torch.autograd.grad(value, watched, allow_unused=True)
+        goes_on = any(isinstance(each, FusedRun) for each in seen)  # such a run asks the graph again
+        gradients = torch.autograd.grad(value, watched, retain_graph=goes_on, allow_unused=True)
     return list(_with_gradients(seen, gradients))
 
 
-def _with_gradients(seen: Sequence[FusedCall | CellRun], gradients: Sequence[Tensor | None]) -> Iterator[Recurrence]:
+def _with_gradients(seen: Sequence[_Seen], gradients: Sequence[Tensor | None]) -> Iterator[Recurrence]:
     runs: dict[str, int] = {}
     for each in seen:
         count = len(each.watched)
         mine, gradients = gradients[:count], gradients[count:]
-        if isinstance(each, FusedCall):
+        if not isinstance(each, CellRun):
             yield from each.recurrences(mine)
         else:
             runs[each.name] = runs.get(each.name, -1) + 1
@@ -111,8 +116,7 @@ class _Watching:
     """Hooks on every recurrent module, for one forward pass."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._seen: list[FusedCall | CellRun] = []
-        self._calls: dict[nn.Module, int] = {}
+        self._seen: list[_Seen] = []
         self._open: dict[nn.Module, CellRun] = {}
         self._hooks: list[Any] = []
         within: tuple[str, ...] = ()
@@ -120,8 +124,9 @@ class _Watching:
             if any(name.startswith(outer) for outer in within):
                 continue  # a cell inside a cell is part of its step
             if isinstance(module, _FUSED):
-                hook = self._fused_hook(name)
-                self._hooks.append(module.register_forward_hook(hook, with_kwargs=True))
+                hooks = FusedHooks(name or type(module).__name__, self._seen.append)
+                self._hooks.append(module.register_forward_pre_hook(hooks.before, with_kwargs=True))
+                self._hooks.append(module.register_forward_hook(hooks.after, with_kwargs=True))
             elif _is_cell(module):
                 within = (*within, f"{name}." if name else "")
                 self._hooks.append(module.register_forward_pre_hook(self._before_cell(name), with_kwargs=True))
@@ -131,21 +136,9 @@ class _Watching:
         for hook in self._hooks:
             hook.remove()
 
-    def seen(self) -> list[FusedCall | CellRun]:
+    def seen(self) -> list[_Seen]:
         """Return what ran; single calls of a cell are no recurrence."""
-        return [each for each in self._seen if isinstance(each, FusedCall) or len(each.outputs) > 1]
-
-    def _fused_hook(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.RNNBase, args: Sequence[Any], kwargs: Mapping[str, Any], output: tuple[Any, Any]) -> None:
-            call = self._calls.get(module, 0)
-            self._calls[module] = call + 1
-            seen = fused_call(name or type(module).__name__, module, call, args, kwargs, output)
-            for tensor in seen.watched:
-                if not tensor.requires_grad:
-                    tensor.requires_grad_()  # frozen weights: the loss depends on the output all the same
-            self._seen.append(seen)
-
-        return hook
+        return [each for each in self._seen if not isinstance(each, CellRun) or len(each.outputs) > 1]
 
     def _before_cell(self, name: str) -> Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]:
         def hook(

@@ -1,8 +1,4 @@
-"""From one call of an nn.RNN, nn.GRU or nn.LSTM to its layers, each with its own inputs and direct gradients.
-
-What a fused module hands out is the top layer's sequence and the last states. The layers are run again here, one time
-after the other, so that the gradient that reaches each layer's sequence from above can be asked for.
-"""
+"""From one call of an nn.RNN, nn.GRU or nn.LSTM to its layers, each with its own inputs and direct gradients."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from gradscope.cells.step_functions import State, layer_step
+from gradscope.cells.step_functions import State
 from gradscope.errors import UsageError
-from gradscope.probing.recurrence import LayerPlace, Recurrence
+from gradscope.probing.layer_runs import run_layers
+from gradscope.probing.recurrence import Recurrence
 
 
 @dataclass(frozen=True)
@@ -45,14 +42,25 @@ class FusedCall:
         """What the loss may depend on."""
         return [self.output, *self.finals]
 
+    def as_batches(self, handed_out: Sequence[Tensor]) -> list[Tensor]:
+        """Return tensors formed as `watched`: (time, batch, size), and each (layers * directions, batch, size)."""
+        output, *finals = handed_out
+        return [_time_first(self.module, output), *map(_batched, finals)]
+
     def recurrences(self, gradients: Sequence[Tensor | None]) -> list[Recurrence]:
         """Return the call's layers and directions, given the gradients of `watched`."""
-        of_output, *of_finals = (
-            torch.zeros_like(tensor) if gradient is None else gradient
-            for tensor, gradient in zip(self.watched, gradients, strict=True)
-        )
-        finals = [_batched(final) for final in of_finals]
-        return _layers(self, _time_first(self.module, of_output), finals)
+        of_output, *of_finals = self.as_batches(zeros_for_none(self.watched, gradients))
+        again = run_layers(self.module, self.inputs, self.initial)
+        of_hidden = again.of_hidden(of_output, of_finals)
+        return [
+            run.recurrence(self.name, self.call, _with_last(of_hidden[index], [part[index] for part in of_finals]))
+            for index, run in enumerate(again.layers)
+        ]
+
+
+def zeros_for_none(tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor]:
+    """Return the gradients of tensors, 0 of those that nothing depends on."""
+    return [torch.zeros_like(t) if grad is None else grad for t, grad in zip(tensors, gradients, strict=True)]
 
 
 def fused_call(
@@ -63,7 +71,7 @@ def fused_call(
     Raises:
         UsageError: it is of a form that cannot be run again layer by layer.
     """
-    inputs = args[0] if args else kwargs["input"]
+    inputs = given_input(args, kwargs)
     if isinstance(inputs, PackedSequence):
         raise UsageError(f"{name}: probe needs a padded tensor, and it was given a PackedSequence: pad the batch")
     if module.training and module.dropout and module.num_layers > 1:
@@ -72,7 +80,7 @@ def fused_call(
         )
     sequence, last = output
     finals = (last,) if isinstance(last, Tensor) else tuple(last)
-    initial = args[1] if len(args) > 1 else kwargs.get("hx")
+    initial = given_state(args, kwargs)
     states = tuple(map(torch.zeros_like, finals)) if initial is None else initial
     states = (states,) if isinstance(states, Tensor) else tuple(states)
     return FusedCall(
@@ -86,6 +94,18 @@ def fused_call(
     )
 
 
+def given_input(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | PackedSequence:
+    """Return the sequence that a call is given."""
+    given: Tensor | PackedSequence = args[0] if args else kwargs["input"]
+    return given
+
+
+def given_state(args: Sequence[Any], kwargs: Mapping[str, Any]) -> State | None:
+    """Return the state that a call is handed."""
+    given: State | None = args[1] if len(args) > 1 else kwargs.get("hx")
+    return given
+
+
 def _time_first(module: nn.RNNBase, tensor: Tensor) -> Float[Tensor, "time batch size"]:
     if tensor.dim() == 2:
         return tensor.unsqueeze(1)
@@ -96,63 +116,11 @@ def _batched(state: Tensor) -> Tensor:
     return state.unsqueeze(1) if state.dim() == 2 else state
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One layer and direction, run again on the autograd graph."""
-
-    place: LayerPlace
-    inputs: Tensor
-    state: State
-    hidden: Tensor
-    """h of all times, in the order of the run; only what lies above depends on it."""
-    last: tuple[Tensor, ...]
-
-
-def _layers(call: FusedCall, of_output: Tensor, of_finals: list[Tensor]) -> list[Recurrence]:
-    directions = 1 + call.module.bidirectional
-    with torch.enable_grad():
-        sequence, runs = call.inputs.detach().requires_grad_(), []
-        for layer in range(call.module.num_layers):
-            side_by_side = []
-            for direction in range(directions):
-                initial = tuple(part[layer * directions + direction] for part in call.initial)
-                runs.append(_run(LayerPlace(call.module, layer, direction == 1), sequence, initial))
-                side_by_side.append(runs[-1].hidden.flip(0) if direction else runs[-1].hidden)
-            sequence = torch.cat(side_by_side, dim=-1)
-    # What the loss takes from a layer's last state also reaches the layers below.
-    roots = [sequence, *(part for run in runs for part in run.last)]
-    arriving = [of_output, *(part[index] for index in range(len(runs)) for part in of_finals)]
-    of_hidden = torch.autograd.grad(roots, [run.hidden for run in runs], arriving, allow_unused=True)
-    return [_recurrence(call, run, of_hidden[i], [part[i] for part in of_finals]) for i, run in enumerate(runs)]
-
-
-def _run(place: LayerPlace, sequence: Tensor, initial: tuple[Tensor, ...]) -> _Run:
-    step = layer_step(place.module, place.layer, place.reverse)
-    inputs = sequence.flip(0) if place.reverse else sequence
-    before: State = initial if len(initial) > 1 else initial[0]
-    state, hidden = before, []
-    for x in inputs:
-        state = step(x, state)
-        hidden.append(state if isinstance(state, Tensor) else state[0])
-    last = (state,) if isinstance(state, Tensor) else state
-    return _Run(place, inputs.detach(), before, torch.stack(hidden), last)
-
-
-def _recurrence(call: FusedCall, run: _Run, of_hidden: Tensor | None, of_last: list[Tensor]) -> Recurrence:
-    direct = torch.zeros_like(run.hidden) if of_hidden is None else of_hidden.clone()
+def _with_last(of_hidden: Tensor, of_last: list[Tensor]) -> Float[Tensor, "time batch full_state"]:
+    direct = of_hidden.clone()
     direct[-1] += of_last[0]
-    if len(of_last) > 1:
-        of_cell = direct.new_zeros(*direct.shape[:2], of_last[1].shape[-1])
-        of_cell[-1] = of_last[1]
-        direct = torch.cat([direct, of_cell], dim=-1)
-    suffix = f"l{run.place.layer}{'_reverse' if run.place.reverse else ''}"
-    return Recurrence(
-        name=f"{call.name}.{suffix}".lstrip("."),
-        kind=type(call.module).__name__,
-        call=call.call,
-        step=layer_step(run.place.module, run.place.layer, run.place.reverse),
-        inputs=run.inputs,
-        state=run.state,
-        direct=direct.detach(),
-        place=run.place,
-    )
+    if len(of_last) == 1:
+        return direct
+    of_cell = direct.new_zeros(*direct.shape[:2], of_last[1].shape[-1])
+    of_cell[-1] = of_last[1]
+    return torch.cat([direct, of_cell], dim=-1)

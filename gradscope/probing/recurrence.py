@@ -19,12 +19,12 @@ class LayerPlace:
 
 @dataclass(frozen=True)
 class Recurrence:
-    """One call of one layer and direction, or one run of a cell through a sequence.
+    """One call of one layer and direction, or one run of a layer or a cell through a sequence, one time a call.
 
     Attributes:
         name: module path and PyTorch's suffix, such as `encoder.l0`; of a cell the path alone.
         kind: of the module, in a word.
-        call: which call of the forward pass, from 0.
+        call: which call of the forward pass, from 0; calls that make up one sequence count as one.
         step: one time of it.
         inputs: of each time, in the order in which the recurrence runs.
         state: before the first time.
