@@ -13,7 +13,7 @@ from gradscope.cells.by_hand import Tapped
 from gradscope.errors import RunError, UsageError
 from gradscope.instrument import Every, Recorder, watch
 from gradscope.runs.places import Place
-from gradscope.study.choice import parse_choice
+from gradscope.study.choice import parse_choices
 from gradscope.study.clipping_table import CLIPPING_TABLE
 from gradscope.study.dotted import find_modules_in, import_modules, is_dotted, resolve
 from gradscope.study.measure_table import MEASURE_TABLE
@@ -108,7 +108,7 @@ def _train(
     trial: Trial, task: Task, network: Network, optimizer: torch.optim.Optimizer, recorder: Recorder
 ) -> _Training:
     batches = task.batches(np.random.default_rng(trial.seed), trial.batch)
-    clip = _clipping(trial.clipping)
+    clips = _clippings(trial.clipping, network)
     answer, score_every = _answers(network), task.score_every(trial.batch)
     exhibits: list[dict[str, Any]] = _shown(trial, task, network, None, 0) if 0 in trial.exhibits else []
     state: Any = None
@@ -120,7 +120,8 @@ def _train(
         state = _detached(after) if task.carries_state else None
         loss = task_loss(answers, batch, task)
         loss.backward()  # type: ignore[no-untyped-call]
-        clip(network)
+        for clip in clips:
+            clip(network)
         recorder.log(loss=loss)
         if score_every and (iteration + 1) % score_every == 0:
             recorder.log(score=task.score(answer))
@@ -191,6 +192,12 @@ def _task(trial: Trial) -> Task:
     return task
 
 
-def _clipping(text: str) -> Any:  # noqa: ANN401 - a function of the network
-    name, limit = parse_choice(text)
-    return resolve(name if is_dotted(name) else CLIPPING_TABLE[name].make)(limit)
+def _clippings(text: str, network: Network) -> list[Any]:
+    """Return what acts on the gradient after each backward pass: functions of the network."""
+    clips = []
+    for name, number in parse_choices(text):
+        clip = resolve(name if is_dotted(name) else CLIPPING_TABLE[name].make)(number)
+        if hasattr(clip, "attach"):
+            clip.attach(network)
+        clips.append(clip)
+    return clips
