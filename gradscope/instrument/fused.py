@@ -145,6 +145,7 @@ class FusedSource:
         with listener.guard:
             if not output.requires_grad:
                 return
+            number %= self._module.num_layers  # A forward of one's own may call the function more than once.
             layers = self._layers[number * self._directions : (number + 1) * self._directions]
             if output.numel() == 0:
                 listener.skipped(layers[0].name, Unrecordable("its output is empty"))

@@ -7,7 +7,7 @@ from gradscope.instrument.kernels import KernelArguments
 from gradscope.instrument.loop_growth import GrowingSequences
 from gradscope.instrument.loop_known import NewestWeights, UsedWeights, work_out
 from gradscope.instrument.loop_pass import LoopPass
-from gradscope.instrument.loop_sequence import HIDDEN, LoopSequence, Unrolled
+from gradscope.instrument.loop_sequence import LoopSequence, Unrolled
 from gradscope.instrument.source import Listener, Unrecordable
 
 
@@ -43,9 +43,8 @@ class SteppedLayer:
         """
         inputs = arguments.sequence.transpose(0, 1) if arguments.batch_first else arguments.sequence
         self._weights = arguments.weights
-        # The function hands h_t out twice, and no gradient of one comes through the other.
         self._growing = self._sequences.add(
-            listener, inputs, arguments.initial, final, is_tuple=len(final) > 1, copies=[(HIDDEN, output)]
+            listener, inputs, arguments.initial, final, is_tuple=len(final) > 1, copy=output
         )
 
     def returned(self, states: tuple[Tensor, ...]) -> None:

@@ -1,5 +1,6 @@
 """The direct gradient of a loop: what the total gradient holds beside what comes through the next state."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 from gradscope.instrument.loop_links import Link
 from gradscope.instrument.norms import vector_norm
 
-_ROUNDING = 32
-"""How far two ways to the same gradient may lie apart, in units of the last place."""
+_ROUNDING = 4
+"""How far two ways to the same gradient may lie apart, in units of the last place: twice the most that was seen."""
 
 
 def direct_gradient(
@@ -18,7 +19,7 @@ def direct_gradient(
     recurrent: Float[Tensor, "time_but_last batch hidden"],
     links: Sequence[Link],
     unmoved: Bool[Tensor, " time_but_last"],
-    rounding: float,
+    dtype: torch.dtype,
 ) -> Float[Tensor, "time batch hidden"]:
     """Return e_t = a_t - J_{t+1}^T a_{t+1}.
 
@@ -31,7 +32,7 @@ def direct_gradient(
         recurrent: J_{t+1}^T a_{t+1} of each time but the last; NaN where it is not known.
         links: of each time but the last to the next. Nothing is subtracted over a cut.
         unmoved: of each time but the last, whether the next was handed the very same values.
-        rounding: distance from 1 to the next larger number of the dtype that the backward pass computed in.
+        dtype: that the backward pass computed in.
 
     Returns:
         e_t, NaN where the state was changed before it was handed on.
@@ -44,7 +45,10 @@ def direct_gradient(
         recurrent = recurrent.masked_fill(unknown[:, None, None], torch.nan).masked_fill(cut[:, None, None], 0)
     difference = total[:-1] - recurrent
     size = vector_norm(total[:-1]) + vector_norm(recurrent)
-    noise = vector_norm(difference) <= size * (_ROUNDING * rounding)
+    # float16 has few numbers near 0: there they lie as far apart as its smallest one is large.
+    numbers = torch.finfo(dtype)
+    smallest = numbers.smallest_normal * numbers.eps * math.sqrt(total.shape[2])
+    noise = vector_norm(difference) <= (size * numbers.eps + smallest) * _ROUNDING
     return torch.cat((difference.masked_fill_(noise.unsqueeze(2), 0), total[-1:]))
 
 

@@ -7,13 +7,12 @@ any other call begins a sequence.
 
 import weakref
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from gradscope.instrument.loop_links import Link, Marks
-from gradscope.instrument.loop_sequence import LoopCell, LoopSequence
+from gradscope.instrument.loop_links import COPY, Link, Marks
+from gradscope.instrument.loop_sequence import HIDDEN, LoopCell, LoopSequence
 from gradscope.instrument.source import Listener
 
 _RECENT = 8
@@ -47,7 +46,7 @@ class GrowingSequences:
         states: tuple[Tensor, ...],
         *,
         is_tuple: bool,
-        copies: Sequence[tuple[int, Tensor]] = (),
+        copy: Tensor | None = None,
     ) -> LoopSequence:
         """Add a call to the sequence that it continues, or begin one.
 
@@ -57,19 +56,21 @@ class GrowingSequences:
             handed: state that went in; None where there was none.
             states: state that came out.
             is_tuple: whether the cell returns its state as a tuple.
-            copies: what else came out with the entries of a part of the state, each (position of the part, tensor).
+            copy: h_t once more, in other memory and of another node.
 
         Returns:
             The sequence.
         """
-        sequence, links = self._continued(handed or ())
+        sequence, links, reads_copy = self._continued(handed or ())
         if sequence is None:
             sequence = LoopSequence(self._cell, listener, is_tuple=is_tuple)
             listener.called(sequence)
         if sequence not in self._recent:
             self._recent.append(sequence)
-        sequence.append(self._marks, inputs, handed, links, states, copies)
-        self._remember(sequence, states)
+        if reads_copy:
+            sequence.hand_on_copy()
+        sequence.append(self._marks, inputs, handed, links, states, copy)
+        self._remember(sequence, states if copy is None else (*states, copy))
         return sequence
 
     def also_known_as(self, sequence: LoopSequence, states: tuple[Tensor, ...]) -> None:
@@ -82,21 +83,24 @@ class GrowingSequences:
         for part in states:
             self._by_pointer[part.data_ptr()] = reference
 
-    def _continued(self, handed: tuple[Tensor, ...]) -> tuple[LoopSequence | None, tuple[Link, ...]]:
+    def _continued(self, handed: tuple[Tensor, ...]) -> tuple[LoopSequence | None, tuple[Link, ...], bool]:
         descents = [self._marks.descent(part) for part in handed]
         marked = next((found.mark.sequence for found in descents if found is not None), None)
         sequence = self._by_memory(handed) or marked
         if sequence is None:
-            return None, ()
-        links = []
+            return None, (), False
+        links, reads_copy = [], False
         for position, (part, found) in enumerate(zip(handed, descents, strict=True)):
             if part.grad_fn is None:
                 links.append(Link.CUT)
             elif found is not None and found.mark.sequence is sequence and found.position == position:
                 links.append(found.link)
+            elif found is not None and found.mark.sequence is sequence and (found.position, position) == (COPY, HIDDEN):
+                links.append(found.link)
+                reads_copy = True
             else:
                 links.append(Link.CHANGED)
-        return sequence, tuple(links)
+        return sequence, tuple(links), reads_copy
 
     def _by_memory(self, handed: tuple[Tensor, ...]) -> LoopSequence | None:
         for part in handed:

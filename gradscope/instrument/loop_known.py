@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from gradscope.cells.weights import layer_weights
@@ -36,6 +36,11 @@ class UsedWeights:
     versions: tuple[int, ...]
     autocast: torch.dtype | None
 
+    def are(self, weights: Sequence[Tensor]) -> bool:
+        """Return whether weights still have the memory and the values of these; `weight.data = other` changes both."""
+        pointers = [tensor.data_ptr() for tensor in self.tensors]
+        return self.unchanged() and pointers == [weight.data_ptr() for weight in weights]
+
     def unchanged(self) -> bool:
         """Return whether nothing was changed in place since."""
         return self.versions == tuple(tensor._version for tensor in self.tensors)
@@ -56,7 +61,7 @@ class NewestWeights:
         """Return those of a call that used `weights`."""
         autocast = autocast_dtype()
         same = len(weights) == len(self._seen) and all(map(_refers_to, self._seen, weights))
-        if self._used is None or not same or self._used.autocast is not autocast or not self._used.unchanged():
+        if not same or self._used is None or self._used.autocast is not autocast or not self._used.are(weights):
             tensors = tuple(weight.detach() for weight in weights)
             self._used = UsedWeights(tensors, tuple(tensor._version for tensor in tensors), autocast)
             self._seen = tuple(weakref.ref(weight) for weight in weights)
@@ -76,11 +81,13 @@ def work_out(name: str, kind: str, unrolled: Unrolled) -> LoopPass:
     """
     kernel_dtype = unrolled.states[HIDDEN].dtype
     dtype = torch.promote_types(kernel_dtype, torch.float32)
+    own = [_vectors(gradient).to(dtype) for gradient in unrolled.gradients]
+    beside = None if unrolled.beside is None else _vectors(unrolled.beside).to(dtype)
     given = Given(
         inputs=_vectors(unrolled.stack([call.inputs for call in unrolled.calls])).to(kernel_dtype).to(dtype),
         before=tuple(_vectors(unrolled.handed(position)).to(dtype) for position in range(len(unrolled.states))),
         states=tuple(_vectors(state).to(dtype) for state in unrolled.states),
-        gradients=tuple(_vectors(gradient).to(dtype) for gradient in unrolled.gradients),
+        gradients=tuple(own) if beside is None else (own[HIDDEN] + beside, *own[1:]),
         cell_is_complete=unrolled.inner[-1],
     )
     parts = []
@@ -94,29 +101,34 @@ def work_out(name: str, kind: str, unrolled: Unrolled) -> LoopPass:
         weights = layer_weights(rounded, has_biases=len(rounded) >= _WITH_BIASES)
         parts.append(TIMES[kind](given.at(times), weights))
     # On CPU autocast leaves a cell's state in float32, and rounds in its matrix products all the same.
-    rounding = max(torch.finfo(call.context.autocast or kernel_dtype).eps for call in unrolled.calls)
-    return _loop_pass(name, kind, unrolled, given, Times.joined(parts), rounding)
+    dtypes = [call.context.autocast or kernel_dtype for call in unrolled.calls]
+    coarsest = max(dtypes, key=lambda each: torch.finfo(each).eps)
+    found = Times.joined(parts)
+    direct = _direct(unrolled, given, own[HIDDEN], found, coarsest)
+    return LoopPass(
+        layer=name,
+        hidden=given.states[HIDDEN],
+        total_gradient=given.gradients[HIDDEN],
+        direct_gradient=direct if beside is None else direct.add_(beside),
+        cell=given.states[CELL] if kind == "lstm" else None,
+        cell_gradient=found.cell_gradient,
+        gates=found.gates,
+        weight_norm=found.weight_norm,
+        saturation=found.saturation,
+    )
 
 
 def _vectors(tensor: Shaped[Tensor, "time *batch size"]) -> Shaped[Tensor, "time batch size"]:
     return tensor.flatten(1, -2)
 
 
-def _loop_pass(name: str, kind: str, unrolled: Unrolled, given: Given, times: Times, rounding: float) -> LoopPass:
-    total = given.gradients[HIDDEN]
+def _direct(
+    unrolled: Unrolled, given: Given, own: Float[Tensor, "time batch hidden"], times: Times, dtype: torch.dtype
+) -> Float[Tensor, "time batch hidden"]:
+    """Return what entered directly of what came to the states themselves."""
     links = [call.links[HIDDEN] if call.links else Link.CUT for call in unrolled.calls[1:]]
     unmoved = same_values(given.states[HIDDEN][:-1], given.before[HIDDEN][1:])
-    return LoopPass(
-        layer=name,
-        hidden=given.states[HIDDEN],
-        total_gradient=total,
-        direct_gradient=direct_gradient(total, times.recurrent_part[1:], links, unmoved, rounding),
-        cell=given.states[CELL] if kind == "lstm" else None,
-        cell_gradient=times.cell_gradient,
-        gates=times.gates,
-        weight_norm=times.weight_norm,
-        saturation=times.saturation,
-    )
+    return direct_gradient(own, times.recurrent_part[1:], links, unmoved, dtype)
 
 
 def _refers_to(reference: weakref.ref[Tensor], tensor: Tensor) -> bool:

@@ -43,6 +43,10 @@ _MOVES_DATA = {
 """Nodes whose Jacobian only moves entries about: if the values on both ends are equal, it moves each onto itself."""
 
 
+COPY = -1
+"""Position of a tensor that holds h_t a second time, as the output of a fused function of one time does."""
+
+
 class Link(Enum):
     """What lies between a state as it was returned and as it is handed on.
 
@@ -73,7 +77,7 @@ class Mark(Generic[SequenceT]):
     Attributes:
         sequence: whose states; marks die with the graph, and the sequence with them.
         time: of the states.
-        positions: output number of the node -> position in the state.
+        positions: output number of the node -> position in the state, or `COPY`.
     """
 
     sequence: SequenceT
@@ -87,7 +91,7 @@ class Descent(Generic[SequenceT]):
 
     Attributes:
         mark: of the newest state of a sequence.
-        position: in that state.
+        position: in that state, or `COPY`.
         link: what lies between.
     """
 

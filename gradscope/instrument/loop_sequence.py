@@ -4,7 +4,6 @@ Nothing is computed while the loop runs: references are kept, and pre-hooks are 
 refer to the sequence and never the other way round, so that it dies with the graph.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle, unserializable_hook
 
 from gradscope.instrument.backward_passes import BackwardPasses
-from gradscope.instrument.loop_links import Link, Marks
+from gradscope.instrument.loop_links import COPY, Link, Marks
 from gradscope.instrument.loop_pass import LoopPass
 from gradscope.instrument.source import ORDER, Listener, Unrecordable, Work
 
@@ -55,6 +54,8 @@ class Unrolled:
             what comes through that; otherwise it holds only what comes from elsewhere.
         is_tuple: whether the cell returns its state as a tuple.
         batched: whether the user's tensors have a batch axis.
+        beside: of `COPY` of h_t, what the recurrence did not bring: it came beside `gradients`, and entered directly.
+            None where there are no copies.
         is_second_order: whether the pass came after one with create_graph=True, and may differentiate it.
     """
 
@@ -64,6 +65,7 @@ class Unrolled:
     inner: tuple[bool, ...]
     is_tuple: bool
     batched: bool
+    beside: Shaped[Tensor, "time batch *rest"] | None
     is_second_order: bool
 
     def stack(self, tensors: Sequence[Tensor]) -> Shaped[Tensor, "time batch *rest"]:
@@ -117,7 +119,10 @@ class LoopSequence:
         self._listener: Listener | None = listener
         self._calls: list[CellCall] = []
         self._versions: list[tuple[Tensor, int]] = []
-        self._gradients: list[defaultdict[int, list[Tensor]]] = []
+        self._gradients: list[dict[int, Tensor]] = []
+        self._of_copies: dict[int, Tensor] = {}
+        self._has_copies = False
+        self._copies_handed_on: set[int] = set()
         self._is_tuple = is_tuple
         self._leaf_hooks: list[RemovableHandle] = []
         self._shapes: tuple[torch.Size, ...] = ()
@@ -137,7 +142,11 @@ class LoopSequence:
 
     def also_known_as(self, states: tuple[Tensor, ...]) -> None:
         """Take note of copies of the newest state that may be handed on in place of it."""
-        self._also = tuple(state.detach() for state in states)
+        self._also += tuple(state.detach() for state in states)
+
+    def hand_on_copy(self) -> None:
+        """Take note that the recurrence goes on from the newest `COPY`, and not from the state itself."""
+        self._copies_handed_on.add(self.newest())
 
     def append(
         self,
@@ -146,7 +155,7 @@ class LoopSequence:
         handed: tuple[Tensor, ...] | None,
         links: tuple[Link, ...],
         states: tuple[Tensor, ...],
-        copies: Sequence[tuple[int, Tensor]] = (),
+        copy: Tensor | None = None,
     ) -> None:
         """Add one time.
 
@@ -156,8 +165,7 @@ class LoopSequence:
             handed: state that went in.
             links: how it descends from the newest state.
             states: state that came out.
-            copies: what else came out with the same entries, each (position in the state, tensor): what comes back to
-                it came back to the state.
+            copy: h_t once more, in other memory and of another node: what comes back to it came back to h_t.
         """
         assert self._cell is not None
         kept = tuple(state.detach() for state in states)
@@ -166,8 +174,14 @@ class LoopSequence:
         if not self._calls:
             self._shapes = tuple(state.shape for state in kept)
             self._inner = marks.inner_parts(states)
-            self._gradients = [defaultdict(list) for _ in states]
-        returned = [*enumerate(states[: len(self._gradients)]), *copies]
+            self._gradients = [{} for _ in states]
+        returned = [*enumerate(states[: len(self._gradients)])]
+        self._also = ()
+        if copy is not None:
+            self._has_copies = True
+            returned.append((COPY, copy))
+            # Kept in place of the state, which loops like to change in place: to 0 where an episode has ended, say.
+            self._also, kept = kept[:1], (copy.detach().reshape(kept[HIDDEN].shape), *kept[1:])
         for position, tensor in returned:
             self._hook(partial(self._receive, position, len(self._calls), tensor.output_nr), tensor)
         marks.leave(self, len(self._calls), returned)
@@ -178,7 +192,6 @@ class LoopSequence:
             self._note_shapes(before)
             used += before
         self._versions += [(tensor, tensor._version) for tensor in used if not tensor.is_inference()]
-        self._also = ()
         self._calls.append(CellCall(inputs, before, links, kept, self._cell.context()))
 
     def _hook(self, receive: Callable[[tuple[Tensor | None, ...]], None], state: Tensor) -> None:
@@ -218,10 +231,11 @@ class LoopSequence:
                 self._listener.arrived(self)
             gradient = gradients[output_number]
             if gradient is not None:
-                self._gradients[position][time].append(gradient.detach())
+                of_position = self._of_copies if position == COPY else self._gradients[position]
+                of_position[time] = gradient.detach()
 
     def _forget_gradients(self) -> None:
-        self._gradients = [defaultdict(list) for _ in self._gradients]
+        self._gradients, self._of_copies = [{} for _ in self._gradients], {}
 
     def finish(self) -> Iterator[Work]:
         """Take what the backward pass brought.
@@ -234,26 +248,27 @@ class LoopSequence:
         """
         if self._cell is None:
             return
-        arrived = self._gradients
+        arrived, of_copies = self._gradients, self._of_copies
         self._forget_gradients()
         if self._trouble is not None:
             raise Unrecordable(self._trouble)
         if any(tensor._version != version for tensor, version in self._versions):
             raise Unrecordable(
-                "its input or state was changed in place between the forward pass and the end of the backward pass"
+                "its input or state was changed in place between the forward pass and the end of the backward pass; "
+                "what works is a new tensor, such as h = h * mask"
             )
-        yield self._cell.work_out(self._unrolled(arrived)).to_layer_pass
+        yield self._cell.work_out(self._unrolled(arrived, of_copies)).to_layer_pass
 
-    def _unrolled(self, arrived: Sequence[Mapping[int, Sequence[Tensor]]]) -> Unrolled:
+    def _unrolled(self, arrived: Sequence[dict[int, Tensor]], of_copies: Mapping[int, Tensor]) -> Unrolled:
         first, batched = self._calls[0].states, self._calls[0].states[HIDDEN].dim() > 1
         times = range(len(self._calls))
-        states, gradients = [], []
+        states, gradients, beside = [], [], None
+        if self._has_copies:
+            beside = self._beside(arrived[HIDDEN], of_copies)
         for position, of_position in enumerate(arrived):
             zero = torch.zeros_like(first[position])
             states.append(torch.stack([call.states[position] for call in self._calls]))
-            gradients.append(
-                torch.stack([_sum(of_position[time], zero) if time in of_position else zero for time in times])
-            )
+            gradients.append(torch.stack([of_position.get(time, zero) for time in times]))
         if not batched:
             states, gradients = ([tensor.unsqueeze(1) for tensor in tensors] for tensors in (states, gradients))
         return Unrolled(
@@ -263,13 +278,24 @@ class LoopSequence:
             self._inner,
             self._is_tuple,
             batched,
+            beside,
             self._passes.is_second_order,
         )
+
+    def _beside(self, arrived: dict[int, Tensor], of_copies: Mapping[int, Tensor]) -> Tensor:
+        """Return what entered by copies; where the recurrence goes on from a copy, it is added to `arrived` instead."""
+        zero = torch.zeros_like(self._calls[0].states[HIDDEN])
+        # A copy may have its axes of length 1 elsewhere.
+        found = {time: gradient.reshape(zero.shape) for time, gradient in of_copies.items()}
+        for time in self._copies_handed_on & found.keys():
+            gradient = found.pop(time)
+            arrived[time] = arrived[time] + gradient if time in arrived else gradient
+        return torch.stack([found.get(time, zero) for time in range(len(self._calls))])
 
     def drop(self) -> None:
         """Hold nothing any more: a user who keeps a loss keeps its graph, and with it this sequence."""
         self._open, self._cell, self._listener = False, None, None
-        self._calls, self._versions, self._gradients, self._also = [], [], [], ()
+        self._calls, self._versions, self._gradients, self._of_copies, self._also = [], [], [], {}, ()
         for handle in self._leaf_hooks:
             handle.remove()
         self._leaf_hooks = []
@@ -280,12 +306,6 @@ def _same_memory(tensor: Tensor, other: Tensor) -> bool:
         return False
     tensor, other = tensor.squeeze(), other.squeeze()  # Axes of length 1 come and go with a batch axis.
     return tensor.shape == other.shape and tensor.stride() == other.stride()
-
-
-def _sum(gradients: Sequence[Tensor], like: Tensor) -> Tensor:
-    # A copy may have its axes of length 1 elsewhere.
-    first, *others = (gradient.reshape(like.shape) for gradient in gradients)
-    return sum(others, first)
 
 
 def _as_tuple(receive: Callable[[tuple[Tensor | None, ...]], None], gradient: Tensor) -> None:

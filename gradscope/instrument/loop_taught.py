@@ -89,8 +89,8 @@ class TaughtCell:
         links = [call.links[HIDDEN] for call in unrolled.calls[1:]]
         unmoved = same_values(unrolled.states[HIDDEN][:-1], transitions.handed[HIDDEN])
         sent = as_vectors(sent).masked_fill(~agrees[:, None, None], torch.nan)
-        rounding = torch.finfo(transitions.autocast or unrolled.states[HIDDEN].dtype).eps
-        return direct_gradient(total, sent, links, unmoved, rounding)
+        dtype = transitions.autocast or unrolled.states[HIDDEN].dtype
+        return direct_gradient(total, sent, links, unmoved, dtype)
 
 
 def _transitions(unrolled: Unrolled) -> Transitions | None:

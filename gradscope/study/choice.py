@@ -1,6 +1,6 @@
 """The little language of a study's choices: `name` or `name(number)`, such as `orthogonal` or `norm(1.0)`.
 
-Clippings may be several with a plus between them: `omega(0.1)+norm(1.0)`.
+Clippings may be several with a plus between them: `omega(2)+norm(1.0)`.
 
 In place of the name stands `module:function` for what a user wrote in Python.
 """
@@ -66,7 +66,7 @@ def parse_choices(text: str) -> list[Choice]:
     """Take choices apart that act one after the other.
 
     Args:
-        text: for example `omega(0.1)+norm(1.0)`.
+        text: for example `omega(2)+norm(1.0)`.
 
     Returns:
         One or more.

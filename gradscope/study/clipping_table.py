@@ -92,11 +92,11 @@ CLIPPING_TABLE = {
         "strength",
         0.0,
         "clips nothing: adds the gradient of Omega, which pushes the gradient through time to keep its length; for "
-        "rnn_tanh and rnn_relu, mostly as omega(0.1)+norm(1.0)",
+        "rnn_tanh and rnn_relu, mostly as omega(2)+norm(1.0)",
         "Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063",
     ),
 }
-"""Name -> what it is. Several act one after the other if they are written with a plus: `omega(0.1)+norm(1.0)`."""
+"""Name -> what it is. Several act one after the other if they are written with a plus: `omega(2)+norm(1.0)`."""
 
 Made = TypeVar("Made", bound="MakeClip")
 

@@ -312,3 +312,124 @@ def test_a_batch_that_shrinks_is_said(tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="the shape of its state changed"):
             state.sum().backward()
         recorder.end_iteration()
+
+
+@pytest.mark.parametrize("precision", ["autocast", "bfloat16", "float16", "float32"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_enters_by_the_output_is_known_in_every_precision(kind: str, precision: str) -> None:
+    """The loss looks at outputs, the recurrence at h_n: what comes to outputs is direct, however small."""
+    torch.manual_seed(0)
+    dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision, torch.float32)
+    layer, outputs = make_layer(kind, 3, 16).to(dtype), []
+    with gradscope.watch(layer, schedule=1) as recorder:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast"):
+            state = None
+            for x in torch.randn(30, 1, 4, 3, dtype=dtype):
+                output, state = layer(x, state)
+                output.retain_grad()
+                outputs.append(output)
+        loss = sum((1e-3 if time < 29 else 1) * output.float().square().sum() for time, output in enumerate(outputs))
+        loss.backward()
+        trajectory = recorder.latest["l0"]
+    expected = torch.cat([output.grad for output in outputs]).float()
+    torch.testing.assert_close(trajectory.direct_gradient, expected, rtol=0, atol=0)
+    assert (expected.norm(dim=2) > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["rnn_tanh", "gru"])
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_an_output_that_is_handed_on_as_the_state(kind: str, batch_first: bool) -> None:
+    """What comes through the recurrence is told from what the loss sends, though both come to the output."""
+    torch.manual_seed(0)
+    layer, inputs = make_layer(kind, 3, 5, batch_first=batch_first).double(), inputs_of(6)
+    found = []
+    for hand_output in (False, True):
+        with gradscope.watch(layer, schedule=1) as recorder:
+            state, outputs = None, []
+            for x in inputs:
+                output, last = layer(x.unsqueeze(1 if batch_first else 0), state)
+                state = (output.transpose(0, 1) if batch_first else output) if hand_output else last
+                outputs.append(output)
+            torch.cat(outputs).square().sum().backward()
+            found.append(recorder.latest["l0"])
+    for quantity in ("hidden", "total_gradient", "direct_gradient", "weight_gradient_norm"):
+        assert len(getattr(found[1], quantity)) == 6
+        torch.testing.assert_close(getattr(found[1], quantity), getattr(found[0], quantity))
+
+
+class _Looping(nn.GRU):
+    """Resets finished sequences between the times, in a forward of its own."""
+
+    def forward(self, inputs: Tensor, done: Tensor) -> Tensor:
+        """Return the outputs of all times."""
+        state, outputs = None, []
+        for x, ended in zip(inputs.split(1), done, strict=True):
+            output, state = super().forward(x, state)
+            state = state * ~ended[:, None]
+            outputs.append(output)
+        return torch.cat(outputs)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_forward_of_ones_own_that_loops(layers: int, tmp_path: Path) -> None:
+    """The fused function is called once a time within one call of the module: one sequence a layer all the same."""
+    layer = _Looping(3, 5, layers).double()
+    with gradscope.watch(nn.ModuleList([layer]), run=tmp_path / "run", schedule=1) as recorder:
+        layer(inputs_of(9), torch.rand(9, 4) < 0.2).square().sum().backward()
+        recorder.end_iteration()
+    for number in range(layers):
+        assert calls_of(tmp_path / "run", f"0.l{number}") == {0: 9}
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_state_that_is_set_to_zero_in_place(layers: int) -> None:
+    """As where an episode has ended. What was computed stays known: the output has it too."""
+    torch.manual_seed(0)
+    layer, hiddens, outputs, state = nn.GRU(3, 5, layers).double(), [], [], None
+    with gradscope.watch(layer, schedule=1) as recorder:
+        for time, x in enumerate(inputs_of(6).split(1)):
+            output, state = layer(x, state)
+            hiddens.append(state[-1].detach().clone())
+            if time == 2:
+                state[:, 1] = 0
+            outputs.append(output)
+        torch.cat(outputs)[-1].square().sum().backward()
+        trajectory = recorder.latest[f"l{layers - 1}"]
+    torch.testing.assert_close(trajectory.hidden, torch.stack(hiddens), rtol=0, atol=0)
+    reached = trajectory.total_gradient.norm(dim=2) > 0
+    assert reached[:3].tolist() == [[True, False, True, True]] * 3
+    assert reached[3:].all()
+    assert trajectory.direct_gradient[2].isnan().any()
+    assert not trajectory.direct_gradient[[0, 1, 3, 4]].any()
+
+
+def test_a_detached_output_goes_on_as_a_detached_state_does(tmp_path: Path) -> None:
+    """It has the same numbers, wherever they lie."""
+    layer, state = nn.GRU(3, 5).double(), None
+    with gradscope.watch(layer, run=tmp_path / "run", schedule=1) as recorder:
+        for x in inputs_of(5).split(1):
+            output, _ = layer(x, state)
+            state = output.detach()
+        output.sum().backward()
+        recorder.end_iteration()
+    assert calls_of(tmp_path / "run", "l0") == {0: 5}
+
+
+def test_weights_that_are_exchanged_between_two_times() -> None:
+    """`weight.data = other` has no version to tell it by: each time is worked out with the weights that it had."""
+    torch.manual_seed(0)
+    layer, other, found = nn.GRU(3, 5).double(), nn.GRU(3, 5).double(), []
+    with gradscope.watch(layer, schedule=1) as recorder:
+        state = None
+        for time, x in enumerate(inputs_of(6).split(1)):
+            if time == 3:
+                for mine, its in zip(layer.parameters(), other.parameters(), strict=True):
+                    mine.data = its.data
+            found.append((x[0], None if state is None else state.detach()[0], [p.detach() for p in layer.parameters()]))
+            _, state = layer(x, state)
+        state.sum().backward()
+        trajectory = recorder.latest["l0"]
+    for time, (x, before, (from_input, from_state, bias, other_bias)) in enumerate(found):
+        before = torch.zeros(4, 5, dtype=torch.float64) if before is None else before
+        rows = x @ from_input.T + bias + before @ from_state.T + other_bias
+        torch.testing.assert_close(trajectory.gates["update"][time], torch.sigmoid(rows[:, 5:10]))

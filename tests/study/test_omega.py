@@ -40,12 +40,12 @@ def test_its_gradient_is_added_to_that_of_the_recurrent_weights_alone(nonlineari
     for name, parameter in network.named_parameters():
         extra = 0.5 * expected if name == "recurrent.weight_hh_l0" else 0
         torch.testing.assert_close(parameter.grad, plain[name] + extra)
-    assert float(expected.abs().max()) > 0.01
+    assert float(expected.abs().max()) > 0.001
 
 
 def test_a_clipping_after_it_acts_on_the_sum(make_trial, tmp_path):
     """The recorder sees the gradient of the loss before, and the clipped sum, which points elsewhere, after."""
-    train_trial(make_trial(clipping="omega(5)+norm(0.001)", every=1), tmp_path / "run")
+    train_trial(make_trial(clipping="omega(50)+norm(0.001)", every=1), tmp_path / "run")
     found = open_run(tmp_path / "run").iterations
     assert found["clipped_gradient_norm"].tolist() == pytest.approx([0.001] * 6, rel=1e-3)
     assert found["clip_cosine"].max() < 0.9
@@ -54,14 +54,14 @@ def test_a_clipping_after_it_acts_on_the_sum(make_trial, tmp_path):
 def test_the_gradient_through_time_keeps_its_length(make_trial, tmp_path):
     """Less than a thousandth arrives 19 times back at first; with Omega much more does after 120 iterations."""
     shares = {}
-    for clipping in ("norm(1.0)", "omega(1)+norm(1.0)"):
+    for clipping in ("norm(1.0)", "omega(20)+norm(1.0)"):
         trial = make_trial(
             clipping=clipping, optimizer="sgd", learning_rate=0.1, iterations=121, every=120, length=20, hidden=16
         )
         train_trial(trial, tmp_path / clipping)
         table = open_run(tmp_path / clipping).timesteps.set_index(["iteration", "time"])["total_gradient_norm"]
         shares[clipping] = [table[at, 0] / table[at, 19] for at in (0, 120)]
-    plain, kept = shares["norm(1.0)"], shares["omega(1)+norm(1.0)"]
+    plain, kept = shares["norm(1.0)"], shares["omega(20)+norm(1.0)"]
     assert plain[0] == kept[0] < 1e-3
     assert abs(math.log(kept[1])) < abs(math.log(plain[1])) / 4
 
