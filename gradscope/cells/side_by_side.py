@@ -1,4 +1,4 @@
-"""PyTorch's nn.RNN and nn.GRU, those of many networks side by side: one batched matrix product a time for all of them."""
+"""The nn.RNN or nn.GRU of many networks side by side: one batched matrix product a time for all of them."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -37,8 +37,8 @@ def gru(inputs: Float[Tensor, "network time batch input"], weights: Weights) -> 
     back, bias, state = weights.recurrent.mT, weights.recurrent_bias[:, None], _zeros(inputs, hidden)
     for given in _projected(inputs, weights.input, weights.input_bias):
         # Reset and update gate together, since what takes time here is the number of operations, not their size.
-        given_gates, given_new = given.split((2 * hidden, hidden), dim=2)
-        own_gates, own_new = torch.baddbmm(bias, state, back).split((2 * hidden, hidden), dim=2)
+        given_gates, given_new = torch.split_with_sizes(given, (2 * hidden, hidden), dim=2)
+        own_gates, own_new = torch.split_with_sizes(torch.baddbmm(bias, state, back), (2 * hidden, hidden), dim=2)
         reset, update = torch.sigmoid(given_gates + own_gates).chunk(2, dim=2)
         new = torch.tanh(given_new + reset * own_new)
         state = new + update * (state - new)
@@ -72,7 +72,7 @@ def _projected(
 ) -> tuple[Float[Tensor, "network batch gates"], ...]:
     """Return what the inputs give to every time: one product for all times."""
     flat = torch.baddbmm(bias[:, None], inputs.flatten(1, 2), weight.mT)
-    return flat.unflatten(1, inputs.shape[1:3]).unbind(1)
+    return flat.view(*inputs.shape[:3], weight.shape[1]).unbind(1)
 
 
 def _zeros(inputs: Float[Tensor, "network time batch input"], hidden: int) -> Float[Tensor, "network batch hidden"]:

@@ -9,6 +9,10 @@ from gradscope.cells.cell_table import CELL_TABLE
 from gradscope.reporting.numbers import number
 from gradscope.reporting.tables import Cell, Table, number_cell
 
+_ITERATION = (
+    "milliseconds in which the fastest tenth of the iterations was over, forward and backward; not known of trials "
+    "that were trained together"
+)
 _KEYS = ["cell", "initialisation", "clipping"]
 
 
@@ -33,10 +37,7 @@ def side_by_side(settings: pd.DataFrame) -> Table | None:
         ("Initialisation", ""),
         ("Gates", ""),
         ("Parameters", "of the recurrent part"),
-        (
-            "Iteration",
-            "milliseconds in which the fastest tenth of the iterations was over, forward and backward; not known of trials that were trained together",
-        ),
+        ("Iteration", _ITERATION),
     ]
     heads += [("Memory span", "longest lag up to which every task was solved with every seed")] if spans else []
     heads += [("Accuracy", "on data held out, at the end of training; mean over seeds and tasks")] if scored else []

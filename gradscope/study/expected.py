@@ -21,7 +21,7 @@ _OTHER = 300e-6  # a cell that is called once a time in Python
 _PER_ITERATION = 0.7e-3
 _PER_TRIAL = 0.15
 # What is left of a trial's time where it is trained together with others: what is recorded is not shared.
-_TOGETHER = 0.5
+_TOGETHER = 0.55
 # Besides training: starting workers and drawing the page, and comparing each trial.
 _AROUND = 8.0
 _PER_COMPARED = 0.15

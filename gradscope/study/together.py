@@ -57,10 +57,8 @@ def iterate(training: Sequence[Training]) -> None:
     for one in training:
         one.draw()
     # What is recorded is PyTorch's own module, as its user trains it. A single one has nobody to share with.
-    if training[0].recorded or len(training) == 1:
-        losses = [one.learn() for one in training]
-    else:
-        losses = _learn(training)
+    alone = training[0].recorded or len(training) == 1
+    losses = [one.learn() for one in training] if alone else _learn(training)
     for one, loss in zip(training, losses, strict=True):
         one.update(loss)
 
@@ -81,7 +79,7 @@ def _learn(training: Sequence[Training]) -> list[Tensor]:
     states = LOOPS[training[0].trial.cell](inputs, layer)[-task.answered :]
     # (network, answered * batch, output)
     flat = torch.baddbmm(bias[:, None], torch.cat(states, dim=1), weight.mT)
-    answers = flat.unflatten(1, (task.answered, -1))
+    answers = flat.view(len(networks), task.answered, -1, task.output_size)
     losses = [task_loss(each, one.batch, one.task) for each, one in zip(answers.unbind(), training, strict=True)]
     # No network is in another's loss, so that each gets the gradient of its own out of the sum.
     torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]

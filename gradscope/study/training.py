@@ -46,7 +46,6 @@ class Training:
         network: that learns it.
         recorder: that watches.
         batch: what was drawn last.
-        ended: whether nothing is left to do: all iterations are over, or the loss is no number any more.
     """
 
     def __init__(
@@ -70,6 +69,7 @@ class Training:
 
     @property
     def ended(self) -> bool:
+        """Whether nothing is left to do: all iterations are over, or the loss is no number any more."""
         return bool(self._reason) or self._iteration == self.trial.iterations
 
     def draw(self) -> None:
@@ -168,6 +168,9 @@ def train_trial(trial: Trial, folder: Place) -> Outcome:
 @contextlib.contextmanager
 def begun(trial: Trial, folder: Place) -> Iterator[Training]:
     """Make what is trained, and watch it; an earlier attempt's recordings in `folder` are replaced.
+
+    Yields:
+        The training, before its first iteration; watched until the context ends.
 
     Raises:
         UsageError: its data are not those that the study began with.

@@ -54,6 +54,7 @@ def test_id_follows_from_the_settings():
         "exhibits": (3,),
         "measures": ("states",),
         "rate_schedule": "cosine",
+        "together": True,
         "modules": ("mine",),
         "data_digest": "0",
         "code_digest": "0",
