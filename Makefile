@@ -59,7 +59,7 @@ $(VENV)/installed-data: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $(VENV)/installed $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[dev]'
+	$(PIP) --editable '.[dev,data]'
 	@touch $(VENV)/installed $@
 
 $(BIN)/python:

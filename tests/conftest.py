@@ -1,6 +1,9 @@
 """What every test runs under."""
 
 import os
+import sys
+from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -26,6 +29,28 @@ def store(monkeypatch):
         places._file_system.cache_clear()
         yield running
     places._file_system.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def unexpected_warnings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Warnings of gradscope's own that the test did not wait for: it fails by them.
+
+    Warnings are errors here, and where they are, gradscope prints its own: they must not end a training.
+
+    Yields:
+        What was said so far; a test that means it clears the list.
+    """
+    said: list[str] = []
+
+    def remember(message: str, **options: Any) -> None:
+        said.append(message)
+        print(message, **options)
+
+    guard = sys.modules.get("gradscope.instrument.guard")
+    if guard is not None:
+        monkeypatch.setattr(guard, "print", remember, raising=False)
+    yield said
+    assert said == []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,6 +9,7 @@ from gradscope.cells.step_functions import cell_step, layer_step
 from gradscope.dynamics.attractor import entropy_rate, kaplan_yorke_dimension, predictability_time
 from gradscope.dynamics.jacobian import JacobianProducts, jacobian_products, jacobians_through_time, state_jacobian
 from gradscope.dynamics.lyapunov import LyapunovExponents, lyapunov_exponents
+from gradscope.dynamics.regulariser import Omega, omega
 from gradscope.dynamics.sizes import norm_per_sequence
 from gradscope.dynamics.spectra import condition_number, singular_values, spectral_radius
 from gradscope.dynamics.total import total_gradient
@@ -25,6 +26,7 @@ from gradscope.dynamics.weight_shares import (
 __all__ = [
     "JacobianProducts",
     "LyapunovExponents",
+    "Omega",
     "TwoTimeGradient",
     "cancellation_index",
     "cell_step",
@@ -38,6 +40,7 @@ __all__ = [
     "layer_step",
     "lyapunov_exponents",
     "norm_per_sequence",
+    "omega",
     "preactivation_gradients",
     "predictability_time",
     "random_error",

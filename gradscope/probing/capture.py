@@ -51,7 +51,7 @@ def capture(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> lis
         if not seen:
             raise UsageError(_nothing_ran(model))
         watched = [tensor for each in seen for tensor in each.watched]
-        goes_on = any(isinstance(each, FusedRun) for each in seen)  # such a run asks the graph again
+        goes_on = any(not isinstance(each, FusedCall) for each in seen)  # a run asks the graph again
         gradients = torch.autograd.grad(value, watched, retain_graph=goes_on, allow_unused=True)
     return list(_with_gradients(seen, gradients))
 
@@ -151,9 +151,11 @@ class _Watching:
                 self._seen.append(run)
             run.inputs.append(x)
             if state is None:
+                run.handed.append(())
                 run.taps.append(())
                 return args, kwargs
             taps = tuple(torch.zeros_like(part, requires_grad=True) for part in parts_of(state))
+            run.handed.append(parts_of(state))
             run.taps.append(taps)
             tapped = tuple(part + tap for part, tap in zip(parts_of(state), taps, strict=True))
             return (x, tapped[0] if isinstance(state, Tensor) else tapped), {}

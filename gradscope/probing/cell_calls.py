@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gradscope.cells.step_functions import State, cell_step
 from gradscope.dynamics.full_state import StateForm
+from gradscope.probing.gradients import pulled_back, zeros_for_none
 from gradscope.probing.recurrence import Recurrence
 
 
@@ -25,7 +26,8 @@ class CellRun:
         module: the cell.
         state: before the first call.
         inputs: of each call.
-        taps: zeros added to the state that a call was handed; what goes back through them came through time.
+        handed: the state that went into each call; nothing where there was none.
+        taps: zeros added to it.
         outputs: the state that each call returned.
     """
 
@@ -33,6 +35,7 @@ class CellRun:
     module: nn.Module
     state: State | None
     inputs: list[Tensor] = field(default_factory=list)
+    handed: list[tuple[Tensor, ...]] = field(default_factory=list)
     taps: list[tuple[Tensor, ...]] = field(default_factory=list)
     outputs: list[State] = field(default_factory=list)
 
@@ -49,22 +52,20 @@ class CellRun:
         return [part for state in (*self.outputs, *self.taps[1:]) for part in parts_of(state)]
 
     def recurrence(self, call: int, gradients: Sequence[Tensor | None]) -> Recurrence:
-        """Return the run, given the gradients of `watched`.
+        """Return the run, given the gradients of `watched`, whose graph is still there.
 
-        The direct gradient is the total one less what came through the next call.
+        The direct gradient is the total one less what came through the next call: nothing, where a detach lies between.
         """
-        filled = [
-            torch.zeros_like(tensor) if gradient is None else gradient
-            for tensor, gradient in zip(self.watched, gradients, strict=True)
-        ]
+        filled = zeros_for_none(self.watched, gradients)
         form, width = StateForm.of(self.outputs[0]), len(parts_of(self.outputs[0]))
-        full = [
-            torch.cat([part.flatten(1) for part in filled[start : start + width]], dim=1)
-            for start in range(0, len(filled), width)
-        ]
+        of_times = [filled[start : start + width] for start in range(0, len(filled), width)]
         time = len(self.outputs)
-        direct = torch.stack(full[:time])
-        direct[:-1] -= torch.stack(full[time:])
+        through = [
+            pulled_back(handed, parts_of(output), of_taps)
+            for handed, output, of_taps in zip(self.handed[1:], self.outputs[:-1], of_times[time:], strict=True)
+        ]
+        direct = torch.stack([_as_vectors(parts) for parts in of_times[:time]])
+        direct[:-1] -= torch.stack([_as_vectors(parts) for parts in through])
         before = form.restore(torch.zeros_like(direct[0])) if self.state is None else self.state
         return Recurrence(
             self.name,
@@ -75,3 +76,7 @@ class CellRun:
             before.detach() if isinstance(before, Tensor) else tuple(part.detach() for part in before),
             direct.detach(),
         )
+
+
+def _as_vectors(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat([part.flatten(1) for part in parts], dim=1)

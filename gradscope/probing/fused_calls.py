@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from gradscope.cells.step_functions import State
 from gradscope.errors import UsageError
+from gradscope.probing.gradients import zeros_for_none
 from gradscope.probing.layer_runs import run_layers
 from gradscope.probing.recurrence import Recurrence
 
@@ -56,11 +57,6 @@ class FusedCall:
             run.recurrence(self.name, self.call, _with_last(of_hidden[index], [part[index] for part in of_finals]))
             for index, run in enumerate(again.layers)
         ]
-
-
-def zeros_for_none(tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor]:
-    """Return the gradients of tensors, 0 of those that nothing depends on."""
-    return [torch.zeros_like(t) if grad is None else grad for t, grad in zip(tensors, gradients, strict=True)]
 
 
 def fused_call(

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from gradscope.probing.cell_calls import parts_of
-from gradscope.probing.fused_calls import FusedCall, zeros_for_none
+from gradscope.probing.fused_calls import FusedCall
+from gradscope.probing.gradients import pulled_back, zeros_for_none
 from gradscope.probing.layer_runs import LayerRun, run_layers
 from gradscope.probing.recurrence import Recurrence
 
@@ -98,7 +99,7 @@ class FusedRun:
         through = []
         for call, parts in zip(self.calls[:-1], self.handed, strict=True):
             mine, of_handed = of_handed[: len(parts)], of_handed[len(parts) :]
-            through.append(_pulled_back(parts, call.watched, mine))
+            through.append(pulled_back(parts, call.watched, mine))
         last = [torch.zeros_like(tensor) for tensor in self.calls[-1].watched]
         return [*through, last]
 
@@ -126,10 +127,3 @@ class FusedRun:
 def _same(mine: Tensor, other: Tensor) -> bool:
     forms = [(tensor.shape, tensor.dtype, tensor.device) for tensor in (mine, other)]
     return forms[0] == forms[1] and torch.equal(mine, other)
-
-
-def _pulled_back(outputs: Sequence[Tensor], inputs: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
-    if not outputs:
-        return [torch.zeros_like(tensor) for tensor in inputs]
-    found = torch.autograd.grad(outputs, inputs, gradients, retain_graph=True, allow_unused=True)
-    return zeros_for_none(inputs, found)

@@ -83,7 +83,7 @@ def _unjudged(rows: pd.DataFrame) -> str:
 
 def _lede(judged: pd.DataFrame, clipping: str) -> str:
     lag = judged["lag"].max()
-    need = f"The task needs the gradient to reach {lag:.0f} times back. " if pd.notna(lag) else ""
+    need = f"The task needs the gradient to reach {counted(int(lag), 'time')} back. " if pd.notna(lag) else ""
     counts = judged["outcome"].value_counts()
     words = [f"{phrase} in {counts[outcome]}" for outcome, phrase in _LEDE.items() if outcome in counts]
     which = "without clipping" if clipping == "none" else f"with clipping {clipping}"
@@ -184,7 +184,8 @@ def _training(judged: pd.DataFrame) -> Statement | None:
     if known.empty:
         return None
     if changed.empty:
-        return Statement("aside", "Training", f"changed no verdict: all {len(known)} settings end as they began.")
+        ended = "the one setting ends as it" if len(known) == 1 else f"all {len(known)} settings end as they"
+        return Statement("aside", "Training", f"changed no verdict: {ended} began.")
     moves = [f"{_name(row)} from {row['start_verdict']} to {row['verdict']}" for _, row in changed.iterrows()]
     return Statement("aside", "Training", f"changed the verdict of {len(changed)} of {len(known)}: {listed(moves)}.")
 

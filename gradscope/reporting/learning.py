@@ -221,7 +221,9 @@ def percent(share: float) -> str:
 def _loss_line(row: pd.Series, rows: pd.DataFrame) -> str:
     spread = f" ({number(row['loss_final_low'])} to {number(row['loss_final_high'])})" if row["seeds"] > 1 else ""
     solved = (
-        f", solved with {row['solved']:.0f} of {row['trials']:.0f} seeds" if np.isfinite(row["solved_below"]) else ""
+        f", solved with {row['solved']:.0f} of {counted(int(row['trials']), 'seed')}"
+        if np.isfinite(row["solved_below"])
+        else ""
     )
     return f"{name(row, rows)}: {number(row['loss_final_mean'])}{spread}{solved}"
 

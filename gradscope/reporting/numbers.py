@@ -130,7 +130,7 @@ def after(iterations: int) -> str:
     Returns:
         For instance `after 200 iterations`, `before training`.
     """
-    return f"after {iterations} iterations" if iterations else "before training"
+    return f"after {counted(iterations, 'iteration')}" if iterations else "before training"
 
 
 def counted(count: int, singular: str, plural: str | None = None) -> str:

@@ -1,5 +1,7 @@
 """The little language of a study's choices: `name` or `name(number)`, such as `orthogonal` or `norm(1.0)`.
 
+Clippings may be several with a plus between them: `omega(0.1)+norm(1.0)`.
+
 In place of the name stands `module:function` for what a user wrote in Python.
 """
 
@@ -16,6 +18,10 @@ from gradscope.study.dotted import FORM, is_dotted, resolve
 from gradscope.study.near_names import did_you_mean
 
 _FORM = re.compile(rf"(?P<name>{FORM}|[a-z][a-z_-]*)(?:\((?P<argument>[^()]+)\))?")
+
+
+_PLUS = re.compile(r"\+(?![^(]*\))")
+"""Not the one of a number such as 1e+3."""
 
 
 class Choice(NamedTuple):
@@ -56,6 +62,21 @@ def parse_choice(text: str) -> Choice:
         raise ValueError(f"expected a number between the brackets, got {text!r}") from None
 
 
+def parse_choices(text: str) -> list[Choice]:
+    """Take choices apart that act one after the other.
+
+    Args:
+        text: for example `omega(0.1)+norm(1.0)`.
+
+    Returns:
+        One or more.
+
+    Raises:
+        ValueError: one of them has another form.
+    """
+    return [parse_choice(each) for each in _PLUS.split(text)]
+
+
 def check_initialisation(text: str) -> str:
     """Refuse what is no initialisation.
 
@@ -69,7 +90,7 @@ def check_initialisation(text: str) -> str:
 
 
 def check_clipping(text: str) -> str:
-    """Refuse what is no clipping.
+    """Refuse what is no clipping, and are no clippings that act one after the other.
 
     Returns:
         The text, unchanged.
@@ -77,7 +98,9 @@ def check_clipping(text: str) -> str:
     Raises:
         ValueError: with what was got, what is accepted and near names.
     """
-    return _check(text, CLIPPING_TABLE)
+    for each in _PLUS.split(text):
+        _check(each, CLIPPING_TABLE)
+    return text
 
 
 def check_cell(text: str) -> str:

@@ -24,7 +24,8 @@ class ClippingEntry:
 
     Attributes:
         make: a function that takes the number in brackets (None without) and returns what is called with the network
-            after each backward pass; or where it is, as `module:name`.
+            after each backward pass; or where it is, as `module:name`. If what it returns has a method `attach`, that
+            is called with the network before the training.
         argument: whether the name takes a number in brackets.
         argument_meaning: what that number is.
         above: the number has to be larger than this; None for any number.
@@ -39,6 +40,9 @@ class ClippingEntry:
     meaning: str
     reference: str
 
+
+OMEGA = "omega"
+"""The one that needs to see the recurrence itself."""
 
 CLIPPING_TABLE = {
     "none": ClippingEntry("gradscope.study.clippings:none", "none", "", None, "the gradient as it is", "-"),
@@ -82,8 +86,17 @@ CLIPPING_TABLE = {
         "each unit's gradient to at most this ratio of the unit's own weights; the read-out is left alone",
         "Brock, De, Smith & Simonyan 2021, arXiv:2102.06171",
     ),
+    OMEGA: ClippingEntry(
+        "gradscope.study.omega:AddedOmega",
+        "required",
+        "strength",
+        0.0,
+        "clips nothing: adds the gradient of Omega, which pushes the gradient through time to keep its length; for "
+        "rnn_tanh and rnn_relu, mostly as omega(0.1)+norm(1.0)",
+        "Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063",
+    ),
 }
-"""Name -> what it is."""
+"""Name -> what it is. Several act one after the other if they are written with a plus: `omega(0.1)+norm(1.0)`."""
 
 Made = TypeVar("Made", bound="MakeClip")
 

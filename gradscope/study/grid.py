@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any
 
 from gradscope.errors import UsageError
-from gradscope.study.choice import parse_choice
+from gradscope.study.choice import parse_choices
 from gradscope.study.dotted import is_dotted, source_digest
 from gradscope.study.spec import Block, StudySpec
 from gradscope.study.task_settings import kind_and_options, make_task
@@ -77,5 +77,5 @@ def _training(spec: StudySpec, block: Block) -> Mapping[str, Any]:
 
 def _code(spec: StudySpec, kind: str, *choices: str) -> str:
     cell, *others = choices
-    names = [kind, cell, *(parse_choice(text).name for text in others)]
+    names = [kind, cell, *(choice.name for text in others for choice in parse_choices(text))]
     return source_digest([*spec.modules, *(name for name in names if is_dotted(name))])

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gradscope.study.choice import parse_choice
+from gradscope.study.choice import parse_choices
+from gradscope.study.clipping_table import OMEGA
 from gradscope.study.dotted import is_dotted
 from gradscope.study.task_settings import make_task
 from gradscope.study.trial import Trial
@@ -47,10 +48,12 @@ def _common(trial: Trial) -> str:
 
 
 def _may_share(trial: Trial) -> bool:
-    own = trial.modules or any(is_dotted(parse_choice(text).name) for text in (trial.initialisation, trial.clipping))
+    names = {choice.name for text in (trial.initialisation, trial.clipping) for choice in parse_choices(text)}
+    own = trial.modules or any(map(is_dotted, names))
     pays = trial.cell in CELLS and trial.hidden * trial.batch <= _LARGEST
-    # Where every iteration is recorded, nothing is left to share.
-    return trial.together and pays and not own and not is_dotted(trial.kind) and not trial.measures and trial.every > 1
+    # Omega listens to PyTorch's own module. Where every iteration is recorded, nothing is left to share.
+    special = own or OMEGA in names or is_dotted(trial.kind) or trial.measures or trial.every == 1
+    return trial.together and pays and not special
 
 
 def _goes_together(alike: Sequence[Trial]) -> bool:

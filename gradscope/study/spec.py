@@ -6,7 +6,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 
 from gradscope.cells.cell_table import CELL_TABLE
 from gradscope.cells.initialisation_table import INITIALISATION_TABLE
-from gradscope.study.choice import check_cell, check_clipping, check_initialisation, parse_choice
+from gradscope.study.choice import check_cell, check_clipping, check_initialisation, parse_choice, parse_choices
+from gradscope.study.clipping_table import OMEGA
 from gradscope.study.dotted import is_dotted
 from gradscope.study.measure_table import check_measure
 
@@ -16,6 +17,9 @@ Words = Annotated[str, Field(min_length=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Group = dict[Literal["task", "cell", "initialisation", "clipping"], Words]
 Optimizer = Literal["adam", "sgd", "rmsprop", "adagrad"]
+PLAIN = ("rnn_tanh", "rnn_relu")
+"""Cells of one equation, without gates."""
+
 RateSchedule = Literal["constant", "cosine"]
 
 
@@ -90,6 +94,17 @@ class Block(_Part):
             raise ValueError(
                 f"{', '.join(special)} is for PyTorch's own layers, and this block also has {', '.join(own)}: give "
                 'these a [[grid]] block of their own with initialisation = ["default"]'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _clippings_apply(self) -> "Block":
+        with_omega = [text for text in self.clipping if OMEGA in (choice.name for choice in parse_choices(text))]
+        others = [cell for cell in self.cell if cell not in PLAIN]
+        if with_omega and others:
+            raise ValueError(
+                f"{', '.join(with_omega)} is for {' and '.join(PLAIN)}, and this block also has {', '.join(others)}: "
+                "put it into a [[grid]] block of its own"
             )
         return self
 

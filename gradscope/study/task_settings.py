@@ -73,7 +73,7 @@ def task_mistakes(tables: object, blocks: object) -> list[str]:
     return lines
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def _made(kind: str, options: str) -> Task:
     task: Task = _maker(kind)(**json.loads(options))
     return task

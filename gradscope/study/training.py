@@ -16,7 +16,7 @@ from gradscope.cells.by_hand import Tapped
 from gradscope.errors import RunError, UsageError
 from gradscope.instrument import Every, Recorder, watch
 from gradscope.runs.places import Place
-from gradscope.study.choice import parse_choice
+from gradscope.study.choice import parse_choices
 from gradscope.study.clipping_table import CLIPPING_TABLE
 from gradscope.study.dotted import find_modules_in, import_modules, is_dotted, resolve
 from gradscope.study.measure_table import MEASURE_TABLE
@@ -55,7 +55,7 @@ class Training:
         self.batch: Batch
         self._optimizer = optimizer
         self._batches = task.batches(np.random.default_rng(trial.seed), trial.batch)
-        self._clip = _clipping(trial.clipping)
+        self._clips = _clippings(trial.clipping, network)
         self._answer, self._score_every = _answers(network), task.score_every(trial.batch)
         self._state: Any = None
         self._iteration, self._reason = 0, ""
@@ -98,7 +98,8 @@ class Training:
             loss: of its batch, whose gradients are with the parameters.
         """
         iteration = self._iteration
-        self._clip(self.network)
+        for clip in self._clips:
+            clip(self.network)
         self.recorder.log(loss=loss)
         if self._score_every and (iteration + 1) % self._score_every == 0:
             self.recorder.log(score=self.task.score(self._answer))
@@ -283,6 +284,12 @@ def _task(trial: Trial) -> Task:
     return task
 
 
-def _clipping(text: str) -> Any:  # noqa: ANN401 - a function of the network
-    name, limit = parse_choice(text)
-    return resolve(name if is_dotted(name) else CLIPPING_TABLE[name].make)(limit)
+def _clippings(text: str, network: Network) -> list[Any]:
+    """Return what acts on the gradient after each backward pass: functions of the network."""
+    clips = []
+    for name, number in parse_choices(text):
+        clip = resolve(name if is_dotted(name) else CLIPPING_TABLE[name].make)(number)
+        if hasattr(clip, "attach"):
+            clip.attach(network)
+        clips.append(clip)
+    return clips

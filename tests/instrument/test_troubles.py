@@ -42,7 +42,9 @@ def test_giving_up_while_pytorch_goes_through_the_hooks(tmp_path: Path, monkeypa
     assert called == [1, 1]
 
 
-def test_warnings_made_errors_do_not_reach_the_loop(capsys: pytest.CaptureFixture[str]) -> None:
+def test_warnings_made_errors_do_not_reach_the_loop(
+    capsys: pytest.CaptureFixture[str], unexpected_warnings: list[str]
+) -> None:
     """Under -W error, which this suite runs under, a pass that cannot be recorded is printed and training goes on."""
     layer = make_layer("gru", 3, 8, batch_first=True)
     with gradscope.watch(layer, schedule=1) as recorder:
@@ -50,6 +52,8 @@ def test_warnings_made_errors_do_not_reach_the_loop(capsys: pytest.CaptureFixtur
         layer(_batch())[0].sum().backward()
         assert set(recorder.latest) == {"l0"}
     assert "did not record a pass through l0: its output is empty" in capsys.readouterr().err
+    assert len(unexpected_warnings) == 1
+    unexpected_warnings.clear()
 
 
 class _Raising:

@@ -96,6 +96,32 @@ def test_a_loop_over_a_cell_is_one_recurrence(kind, given_state, frozen):
     assert (found.name, found.kind, found.call) == ("cell", kind, 0)
 
 
+@pytest.mark.parametrize("kind", ["RNNCell", "GRUCell", "LSTMCell"])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_what_a_detach_stops_is_no_direct_gradient_with_the_sign_turned(kind, frozen):
+    """It never came to the state before the detach, and so is not taken off what did: nothing."""
+    torch.manual_seed(0)
+
+    class Windows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = getattr(nn, kind)(2, 4)
+
+        def forward(self, x):
+            state = None
+            for time, xt in enumerate(x):
+                if time == 3:
+                    state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+                state = self.cell(xt, state)
+            return state[0] if isinstance(state, tuple) else state
+
+    model = Windows().double().requires_grad_(not frozen)
+    (found,) = capture(model, torch.randn(5, 3, 2, dtype=torch.float64), lambda y: y.square().sum())
+
+    reached = found.direct.flatten(1).norm(dim=1) > 0
+    assert reached.tolist() == [False] * 4 + [True]
+
+
 def test_a_state_that_was_changed_begins_another_sequence():
     """Two halves with a fresh state between them are two runs of three times."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradscope.study.choice import Choice, check_clipping, check_initialisation, parse_choice
+from gradscope.study.choice import Choice, check_clipping, check_initialisation, parse_choice, parse_choices
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,20 @@ def test_initialisations_that_do_not_exist_are_refused(text, words):
     """A wrong name or number: what is accepted, and near names."""
     with pytest.raises(ValueError, match=words):
         check_initialisation(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("norm(1e+3)", [("norm", 1000.0)]),
+        ("value(1e+1)+norm(1e-3)", [("value", 10.0), ("norm", 0.001)]),
+        ("omega(0.1)+autoclip", [("omega", 0.1), ("autoclip", None)]),
+    ],
+)
+def test_several_clippings_act_one_after_the_other(text, names):
+    """A plus stands between them; that of a number is none."""
+    assert check_clipping(text) == text
+    assert parse_choices(text) == names
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ def test_nobody_is_asked_to_who_did_not_say_so(alike):
         {"hidden": 2048},
         {"every": 1},
         {"clipping": "mine:clip"},
+        {"clipping": "omega(0.1)+norm(1.0)"},
         {"initialisation": "mine:start"},
         {"measures": ("states",)},
         {"modules": ("mine",)},

@@ -89,7 +89,7 @@ TASKS = {
     "writing": {"options": {"text": "chinese", "length": 6, "summed": True}},
     "temporal-order": {"options": {}},
 }
-CLIPPINGS = ("none", "norm(0.5)", "value(0.01)", "autoclip", "zclip", "agc")
+CLIPPINGS = ("none", "norm(0.5)", "value(0.01)", "autoclip", "zclip", "agc+value(0.1)")
 
 
 @pytest.mark.parametrize(
