@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from unittest import mock
 
@@ -69,7 +70,8 @@ def overhead(count: int, workers: int) -> None:
         jobs = [(trial, Path(folder) / trial.id) for trial in expand_grid(spec)]
         expanded = time.perf_counter()
         first, own, training = 0.0, 0.0, 0.0
-        for number, outcome in enumerate(run_on_cluster(jobs, workers) if workers else run_here(jobs)):
+        results = run_on_cluster(jobs, workers) if workers else run_here(jobs)
+        for number, outcome in enumerate(chain.from_iterable(results)):
             if number == 0:
                 first, own = time.perf_counter(), time.process_time()
             training += outcome.seconds
@@ -154,7 +156,7 @@ def rate(workers: int, count: int = 24) -> None:
     spec = _adding(count, iterations=200, length=100, hidden=32)
     with tempfile.TemporaryDirectory() as folder:
         jobs = [(trial, Path(folder) / trial.id) for trial in expand_grid(spec)]
-        ends = [(time.perf_counter(), one.seconds) for one in run_on_cluster(jobs, workers)]
+        ends = [(time.perf_counter(), one.seconds) for one in chain.from_iterable(run_on_cluster(jobs, workers))]
     a_second, busy = _rate(ends, workers)
     print(f"  {workers} workers: {a_second:.3f} trials a second, training {100 * busy:.0f} % of the time")
 

@@ -53,15 +53,18 @@ def costs(rows: pd.DataFrame) -> Statement | None:
     """
     if "parameters" not in rows or len(set(rows["cell"])) < 2:
         return None
-    known = rows[(rows["parameters"] > 0) & rows["seconds_per_iteration"].notna()]
+    known = rows[rows["parameters"] > 0]
     cells = known.groupby("cell", sort=False)[["parameters", "seconds_per_iteration"]].median()
     if cells.empty:
         return None
+    # Cells whose trials were trained together have no time of their own.
     lines = tuple(
-        f"{cell}: {round(size):,} parameters, {number(1000 * float(pace), 2)} ms an iteration"
+        f"{cell}: {round(size):,} parameters"
+        + ("" if np.isnan(pace) else f", {number(1000 * pace, 2)} ms an iteration")
         for cell, size, pace in cells.itertuples(name=None)
     )
-    return Statement("aside", "Cost", "of the recurrent part, and of an iteration (the fastest tenth of them):", lines)
+    timed = "" if cells["seconds_per_iteration"].isna().all() else ", and of an iteration (the fastest tenth of them)"
+    return Statement("aside", "Cost", f"of the recurrent part{timed}:", lines)
 
 
 def scored(rows: pd.DataFrame, scores: pd.DataFrame) -> Statement | None:

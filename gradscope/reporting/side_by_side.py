@@ -9,6 +9,10 @@ from gradscope.cells.cell_table import CELL_TABLE
 from gradscope.reporting.numbers import number
 from gradscope.reporting.tables import Cell, Table, number_cell
 
+_ITERATION = (
+    "milliseconds in which the fastest tenth of the iterations was over, forward and backward; not known of trials "
+    "that were trained together"
+)
 _KEYS = ["cell", "initialisation", "clipping"]
 
 
@@ -33,7 +37,7 @@ def side_by_side(settings: pd.DataFrame) -> Table | None:
         ("Initialisation", ""),
         ("Gates", ""),
         ("Parameters", "of the recurrent part"),
-        ("Iteration", "milliseconds in which the fastest tenth of the iterations was over, forward and backward"),
+        ("Iteration", _ITERATION),
     ]
     heads += [("Memory span", "longest lag up to which every task was solved with every seed")] if spans else []
     heads += [("Accuracy", "on data held out, at the end of training; mean over seeds and tasks")] if scored else []
@@ -91,7 +95,7 @@ def _row(group: pd.DataFrame, *, spans: bool, scored: bool) -> list[Cell]:
         Cell(start if clipping == "none" else f"{start}, {clipping}"),
         Cell(_gates(cell)),
         number_cell(f"{group['parameters'].max():,.0f}", float(group["parameters"].max())),
-        number_cell(f"{number(pace, 2)} ms", pace),
+        number_cell(number(pace, 2) if math.isnan(pace) else f"{number(pace, 2)} ms", pace),
     ]
     if spans:
         span = memory_span(group)

@@ -1,10 +1,31 @@
 """One attempt at a trial: whatever happens in it, its end is a result on disk."""
 
+import contextlib
 import time
+import warnings
+from collections.abc import Iterator, Sequence
 
 from gradscope.runs.places import Place
 from gradscope.study.outcome import Outcome, forget_outcome, read_outcome, write_outcome
 from gradscope.study.trial import Trial
+
+
+def attempt_trials(jobs: Sequence[tuple[Trial, Place]]) -> list[Outcome]:
+    """Train a group of trials unless they are done already, and keep how each ended.
+
+    Args:
+        jobs: the trials of a group, and their run folders.
+
+    Returns:
+        How each ended, in the same order. What did not end with the others is attempted by itself.
+    """
+    left = [(trial, folder) for trial, folder in jobs if finished_outcome(folder) is None]
+    if len(left) > 1:
+        try:
+            _train_together(left)
+        except Exception as error:  # noqa: BLE001 - what one of them did must not cost the others their training
+            warnings.warn(f"{len(left)} trials are trained one by one: {one_line(error)}", RuntimeWarning, stacklevel=2)
+    return [attempt_trial(trial, folder) for trial, folder in jobs]
 
 
 def attempt_trial(trial: Trial, folder: Place) -> Outcome:
@@ -64,16 +85,29 @@ def failure(trial: Trial, reason: str, seconds: float = 0.0) -> Outcome:
     return Outcome(trial=trial.id, settings=trial.settings, status="failed", reason=reason, seconds=round(seconds, 3))
 
 
+# Imported here, in the worker: who only reads a study's results never waits for torch.
 def _train(trial: Trial, folder: Place) -> Outcome:
-    # Imported here, in the worker: who only reads a study's results never waits for torch.
-    import torch
-
     from gradscope.study.training import train_trial
+
+    with _one_thread():
+        return train_trial(trial, folder)
+
+
+def _train_together(jobs: Sequence[tuple[Trial, Place]]) -> None:
+    from gradscope.study.together import train_together
+
+    with _one_thread():
+        train_together(jobs)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return train_trial(trial, folder)
+        yield
     finally:
         torch.set_num_threads(before)
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from gradscope.runs.places import Place, each_of
 from gradscope.study.attempt import finished_outcome
+from gradscope.study.groups import groups_of
+from gradscope.study.outcome import Outcome
 from gradscope.study.trial import Trial
 
 # Seconds that one time of one training iteration took (forward, backward, and the recording of one iteration in eight),
@@ -18,6 +20,8 @@ _PER_TIME = {"rnn_tanh": 50e-6, "rnn_relu": 50e-6, "lstm": 55e-6, "gru": 140e-6}
 _OTHER = 300e-6  # a cell that is called once a time in Python
 _PER_ITERATION = 0.7e-3
 _PER_TRIAL = 0.15
+# What is left of a trial's time where it is trained together with others: what is recorded is not shared.
+_TOGETHER = 0.55
 # Besides training: starting workers and drawing the page, and comparing each trial.
 _AROUND = 8.0
 _PER_COMPARED = 0.15
@@ -44,9 +48,10 @@ def expected_seconds(trials: Sequence[Trial], folder: Place, workers: int, *, fr
     left = [trial for trial in trials if fresh or outcomes[trial.id] is None]
     if not left:
         return 0.0
-    pace = _pace([(trial, done.seconds) for trial in trials if (done := outcomes[trial.id]) is not None])
-    training = sum(_cost(trial) for trial in left) * pace / max(1, min(workers, len(left)))
-    return _AROUND + _PER_COMPARED * len(trials) + training
+    pace = _pace([(trial, done) for trial in trials if (done := outcomes[trial.id]) is not None])
+    groups = groups_of(left, workers)
+    work = sum(_cost(trial, len(group)) for group in groups for trial in group)
+    return _AROUND + _PER_COMPARED * len(trials) + work * pace / max(1, min(workers, len(groups)))
 
 
 def in_words(seconds: float) -> str:
@@ -62,16 +67,17 @@ def in_words(seconds: float) -> str:
     return f"about {seconds / 3600:.1f} hours"
 
 
-def _cost(trial: Trial) -> float:
-    """Return the seconds that a trial takes on the processor of the table."""
+def _cost(trial: Trial, together: int) -> float:
+    """Return the seconds that a trial takes on the processor of the table, as one of so many that train together."""
     size = max(1.0, math.sqrt(trial.hidden / 32)) * max(1.0, math.sqrt(trial.batch / 16))
     per_time = _PER_TIME.get(trial.cell, _OTHER)
-    return _PER_TRIAL + trial.iterations * (_PER_ITERATION + trial.length * per_time * size)
+    alone = trial.iterations * (_PER_ITERATION + trial.length * per_time * size)
+    return _PER_TRIAL + alone * (1 if together == 1 else _TOGETHER)
 
 
-def _pace(done: Sequence[tuple[Trial, float]]) -> float:
+def _pace(done: Sequence[tuple[Trial, Outcome]]) -> float:
     """Return how many times as long as in the table everything takes here."""
-    measured = [seconds / _cost(trial) for trial, seconds in done if seconds > 0]
+    measured = [one.seconds / _cost(trial, one.together) for trial, one in done if one.seconds > 0]
     return statistics.median(measured) if measured else _benchmark() / _REFERENCE
 
 

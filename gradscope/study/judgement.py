@@ -217,8 +217,10 @@ def _pace(evidence: Evidence) -> float:
     """Return the seconds within which the fastest tenth of the iterations was over.
 
     The machine was working on other trials too, and most iterations were not recorded: their fast end says what one
-    takes by itself.
+    takes by itself. Of trials that were trained together nobody knows: NaN.
     """
+    if evidence.outcome.together > 1:
+        return math.nan
     rows = evidence.run.iterations if evidence.run is not None else pd.DataFrame()
     taken = rows["seconds"].dropna() if "seconds" in rows else pd.Series(dtype=float)
     return float(taken.quantile(0.1)) if len(taken) else math.nan

@@ -24,7 +24,8 @@ class Outcome:
         status: `finished`; `diverged` (its loss became infinite or NaN); `failed` (it raised, or killed its worker).
         reason: why it did not finish, one line; empty where it did.
         iterations: optimiser steps that were taken.
-        seconds: wall time of the training.
+        seconds: wall time of the training; of trials that were trained together its share of theirs.
+        together: how many trials were trained as one program, it among them.
         lag: how many times back the task needs to look, None if the trial never got as far as its task.
         baseline: loss of the trivial answer, None likewise.
         baseline_meaning: what that trivial answer is, in words.
@@ -41,6 +42,7 @@ class Outcome:
     reason: str = ""
     iterations: int = 0
     seconds: float = 0.0
+    together: int = 1
     lag: int | None = None
     baseline: float | None = None
     baseline_meaning: str = ""

@@ -20,7 +20,7 @@ class StudyProgress:
     Args:
         console: where to show it; a bar if that is a terminal.
         total: trials to run.
-        workers: how many run at once; None where nobody knows, since workers come and go.
+        workers: how many run at once; None where nobody knows, since workers come and go or train several together.
     """
 
     def __init__(self, console: Console, total: int, workers: int | None) -> None:
@@ -51,14 +51,15 @@ class StudyProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def advance(self, outcome: Outcome) -> None:
-        """Count a trial that has just ended."""
-        self._done += 1
-        self._failed += outcome.status == "failed"
-        self._diverged += outcome.status == "diverged"
+    def advance(self, *outcomes: Outcome) -> None:
+        """Count trials that have just ended, together."""
+        before = self._done
+        self._done += len(outcomes)
+        self._failed += sum(one.status == "failed" for one in outcomes)
+        self._diverged += sum(one.status == "diverged" for one in outcomes)
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], advance=1, description=self._words())
-        elif self._done * _PARTS // self._total > (self._done - 1) * _PARTS // self._total:
+            self._bar.update(self._bar.task_ids[0], advance=len(outcomes), description=self._words())
+        elif self._done * _PARTS // self._total > before * _PARTS // self._total:
             taken = time.monotonic() - self._began
             left = taken / self._done * (self._total - self._done)
             when = f"about {left:.0f} s left" if self._done < self._total else f"in {taken:.0f} s"

@@ -139,10 +139,12 @@ def _train(spec: StudySpec, to_train: list[Job], total: int, setup: Setup, conso
     results = run_here(queue) if here else run_on_cluster(queue, workers, setup.scheduler, say)
     outcomes: list[Outcome] = []
     try:
-        with StudyProgress(console, len(queue), None if setup.scheduler else workers) as progress:
-            for outcome in results:
-                outcomes.append(outcome)
-                progress.advance(outcome)
+        # Where several are trained together a worker has more than one of them.
+        counted = setup.scheduler is None and not any(trial.together for trial, _ in queue)
+        with StudyProgress(console, len(queue), workers if counted else None) as progress:
+            for ended in results:
+                outcomes += ended
+                progress.advance(*ended)
     except KeyboardInterrupt:
         results.close()
         # From disk: a worker may have finished one more while it was being stopped.

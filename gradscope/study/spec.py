@@ -34,13 +34,18 @@ class ModelSettings(_Part):
 
 
 class Training(_Part):
-    """How each trial trains."""
+    """How each trial trains.
+
+    With `together`, trials that differ in seed, initialisation or clipping only are trained as one program where that
+    is faster. Their numbers are then those of other sums: equal up to rounding, as on another processor.
+    """
 
     iterations: Positive
     batch: Positive = 16
     optimizer: Optimizer = "adam"
     learning_rate: Rate = 1e-3
     rate_schedule: RateSchedule = "constant"
+    together: bool = False
 
 
 class Watch(_Part):
@@ -68,6 +73,7 @@ class Block(_Part):
     optimizer: Optimizer | None = None
     learning_rate: Rate | None = None
     rate_schedule: RateSchedule | None = None
+    together: bool | None = None
     every: Positive | None = None
 
     @model_validator(mode="after")

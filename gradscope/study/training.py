@@ -1,13 +1,16 @@
 """Training of one trial, watched. Runs inside a worker process, or in this one."""
 
+import contextlib
 import math
 import time
 import warnings
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from gradscope.cells.by_hand import Tapped
 from gradscope.errors import RunError, UsageError
@@ -24,7 +27,7 @@ from gradscope.study.task_settings import make_task
 from gradscope.study.trial import Trial
 from gradscope.tasks import Task
 from gradscope.tasks.shown import as_json
-from gradscope.tasks.task import Answer
+from gradscope.tasks.task import Answer, Batch
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -34,12 +37,109 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 }
 
 
-class _Training(NamedTuple):
-    """How far a training came, and what it showed on the way."""
+class Training:
+    """A trial in training, one iteration after the other: `draw`, then `learn`, then `update` with the loss of that.
 
-    iterations: int
-    reason: str
-    exhibits: list[dict[str, Any]]
+    Attributes:
+        trial: what is trained.
+        task: that it learns.
+        network: that learns it.
+        recorder: that watches.
+        batch: what was drawn last.
+    """
+
+    def __init__(
+        self, trial: Trial, task: Task, network: Network, optimizer: torch.optim.Optimizer, recorder: Recorder
+    ) -> None:
+        self.trial, self.task, self.network, self.recorder = trial, task, network, recorder
+        self.batch: Batch
+        self._optimizer = optimizer
+        self._batches = task.batches(np.random.default_rng(trial.seed), trial.batch)
+        self._clips = _clippings(trial.clipping, network)
+        self._answer, self._score_every = _answers(network), task.score_every(trial.batch)
+        self._state: Any = None
+        self._iteration, self._reason = 0, ""
+        self._exhibits: list[dict[str, Any]] = []
+        self._show()
+
+    @property
+    def recorded(self) -> bool:
+        """Whether this iteration is."""
+        return _schedule(self.trial).wants(self._iteration)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to do: all iterations are over, or the loss is no number any more."""
+        return bool(self._reason) or self._iteration == self.trial.iterations
+
+    def draw(self) -> None:
+        """Begin an iteration: draw its batch, and forget the gradients of the last one."""
+        self.batch, begins = next(self._batches)
+        self._state = None if begins else self._state
+        self._optimizer.zero_grad()
+
+    def learn(self) -> Tensor:
+        """Go forward and back.
+
+        Returns:
+            The loss; its gradients are with the parameters.
+        """
+        inputs = torch.from_numpy(self.batch.inputs)
+        answers, after = self.network(inputs, self.task.answered, self._state, self.task.truncate)
+        self._state = _detached(after) if self.task.carries_state else None
+        loss = task_loss(answers, self.batch, self.task)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    def update(self, loss: Tensor) -> None:
+        """End the iteration: clip the gradients, take a step, log.
+
+        Args:
+            loss: of its batch, whose gradients are with the parameters.
+        """
+        iteration = self._iteration
+        for clip in self._clips:
+            clip(self.network)
+        self.recorder.log(loss=loss)
+        if self._score_every and (iteration + 1) % self._score_every == 0:
+            self.recorder.log(score=self.task.score(self._answer))
+        _set_rate(self._optimizer, self.trial, iteration)
+        self._optimizer.step()
+        self._iteration += 1
+        # Only now, so that the iteration that went wrong is recorded too.
+        if not math.isfinite(loss.item()):
+            self._reason = f"its loss became {loss.item()} at iteration {iteration}"
+        else:
+            self._show()
+
+    def outcome(self, seconds: float, together: int = 1) -> Outcome:
+        """Return how it ended.
+
+        Args:
+            seconds: that it took.
+            together: how many trials were trained as one program, it among them.
+        """
+        task = self.task
+        return Outcome(
+            trial=self.trial.id,
+            settings=self.trial.settings,
+            status="diverged" if self._reason else "finished",
+            reason=self._reason,
+            iterations=self._iteration,
+            seconds=round(seconds, 3),
+            together=together,
+            lag=task.lag,
+            baseline=task.baseline,
+            baseline_meaning=task.baseline_meaning,
+            solved=None if math.isnan(task.solved) else task.solved,
+            score_name=task.score_name,
+            parameters=sum(parameter.numel() for parameter in self.network.recurrent.parameters()),
+            exhibits=self._exhibits,
+        )
+
+    def _show(self) -> None:
+        if self._iteration in self.trial.exhibits:
+            self._exhibits += _shown(self.trial, self.task, self.network, self._state, self._iteration)
 
 
 def train_trial(trial: Trial, folder: Place) -> Outcome:
@@ -58,6 +158,25 @@ def train_trial(trial: Trial, folder: Place) -> Outcome:
     Raises:
         RunError: it could not be recorded.
     """
+    began = time.perf_counter()
+    with complaints_raised(), begun(trial, folder) as training:
+        while not training.ended:
+            training.draw()
+            training.update(training.learn())
+    return training.outcome(time.perf_counter() - began)
+
+
+@contextlib.contextmanager
+def begun(trial: Trial, folder: Place) -> Iterator[Training]:
+    """Make what is trained, and watch it; an earlier attempt's recordings in `folder` are replaced.
+
+    Yields:
+        The training, before its first iteration; watched until the context ends.
+
+    Raises:
+        UsageError: its data are not those that the study began with.
+        RunError: the folder cannot be written.
+    """
     find_modules_in(trial.folder)
     import_modules(trial.modules)
     task = _task(trial)
@@ -69,70 +188,43 @@ def train_trial(trial: Trial, folder: Place) -> Outcome:
         "baseline": task.baseline,
         "baseline_meaning": task.baseline_meaning,
     }
-    began = time.perf_counter()
+    with watch(
+        network,
+        optimizer,
+        run=folder,
+        schedule=_schedule(trial),
+        keep="norms",
+        metadata=metadata,
+        overwrite=True,
+    ) as recorder:
+        _connect_taps(network, recorder)
+        yield Training(trial, task, network, optimizer, recorder)
+
+
+@contextlib.contextmanager
+def complaints_raised() -> Iterator[Callable[[], None]]:
+    """Raise what a recorder complained of: it warns and lets training go on, but a trial without it is worth nothing.
+
+    Yields:
+        What raises already what has been said so far.
+
+    Raises:
+        RunError: at the end, if anything was said.
+    """
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        with watch(
-            network,
-            optimizer,
-            run=folder,
-            schedule=Every(trial.every),
-            keep="norms",
-            metadata=metadata,
-            overwrite=True,
-        ) as recorder:
-            _connect_taps(network, recorder)
-            ended = _train(trial, task, network, optimizer, recorder)
-    # A recorder that fails warns and lets training go on; a trial without its recordings is worth nothing.
-    for warning in said:
-        if str(warning.message).startswith("gradscope"):
-            raise RunError(str(warning.message))
-    return Outcome(
-        trial=trial.id,
-        settings=trial.settings,
-        status="diverged" if ended.reason else "finished",
-        reason=ended.reason,
-        iterations=ended.iterations,
-        seconds=round(time.perf_counter() - began, 3),
-        lag=task.lag,
-        baseline=task.baseline,
-        baseline_meaning=task.baseline_meaning,
-        solved=None if math.isnan(task.solved) else task.solved,
-        score_name=task.score_name,
-        parameters=sum(parameter.numel() for parameter in network.recurrent.parameters()),
-        exhibits=ended.exhibits,
-    )
+
+        def check() -> None:
+            for warning in said:
+                if str(warning.message).startswith("gradscope"):
+                    raise RunError(str(warning.message))
+
+        yield check
+    check()
 
 
-def _train(
-    trial: Trial, task: Task, network: Network, optimizer: torch.optim.Optimizer, recorder: Recorder
-) -> _Training:
-    batches = task.batches(np.random.default_rng(trial.seed), trial.batch)
-    clips = _clippings(trial.clipping, network)
-    answer, score_every = _answers(network), task.score_every(trial.batch)
-    exhibits: list[dict[str, Any]] = _shown(trial, task, network, None, 0) if 0 in trial.exhibits else []
-    state: Any = None
-    for iteration in range(trial.iterations):
-        batch, begins = next(batches)
-        optimizer.zero_grad()
-        given = None if begins else state
-        answers, after = network(torch.from_numpy(batch.inputs), task.answered, given, task.truncate)
-        state = _detached(after) if task.carries_state else None
-        loss = task_loss(answers, batch, task)
-        loss.backward()  # type: ignore[no-untyped-call]
-        for clip in clips:
-            clip(network)
-        recorder.log(loss=loss)
-        if score_every and (iteration + 1) % score_every == 0:
-            recorder.log(score=task.score(answer))
-        _set_rate(optimizer, trial, iteration)
-        optimizer.step()
-        # Only now, so that the iteration that went wrong is recorded too.
-        if not math.isfinite(loss.item()):
-            return _Training(iteration + 1, f"its loss became {loss.item()} at iteration {iteration}", exhibits)
-        if iteration + 1 in trial.exhibits:
-            exhibits += _shown(trial, task, network, state, iteration + 1)
-    return _Training(trial.iterations, "", exhibits)
+def _schedule(trial: Trial) -> Every:
+    return Every(trial.every)
 
 
 def _detached(state: Any) -> Any:  # noqa: ANN401 - whatever the recurrence carries

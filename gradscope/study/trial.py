@@ -15,7 +15,7 @@ _MEANING = 2
 _PLACES = ("folder",)
 
 # Settings that were added since, and what all trials had before.
-_LATER: Mapping[str, Any] = {"measures": [], "rate_schedule": "constant"}
+_LATER: Mapping[str, Any] = {"measures": [], "rate_schedule": "constant", "together": False}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Trial:
         optimizer: `adam`, `sgd`, `rmsprop` or `adagrad`.
         learning_rate: its learning rate.
         rate_schedule: `constant`, or `cosine`: down to 0 along half a cosine.
+        together: whether it may be trained as one program with others, which changes its numbers by rounding.
         every: one iteration in so many is recorded.
         exhibits: after how many iterations the task shows what the network can do.
         measures: what is measured of the network then, keys of the table of measures or `module:name`.
@@ -63,6 +64,7 @@ class Trial:
     exhibits: tuple[int, ...] = ()
     measures: tuple[str, ...] = ()
     rate_schedule: str = "constant"
+    together: bool = False
     modules: tuple[str, ...] = ()
     folder: str = ""
     data_digest: str = ""

@@ -8,7 +8,8 @@ from typing import Any
 
 from gradscope.errors import RunError
 from gradscope.runs.places import Place
-from gradscope.study.attempt import attempt_trial, failure, keep_outcome, one_line
+from gradscope.study.attempt import attempt_trials, failure, finished_outcome, keep_outcome, one_line
+from gradscope.study.groups import groups_of
 from gradscope.study.interrupts import interrupts_held, interrupts_ignored
 from gradscope.study.local_cluster import local_cluster
 from gradscope.study.outcome import Outcome
@@ -24,23 +25,23 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_here(jobs: Sequence[Job]) -> Generator[Outcome, None, None]:
+def run_here(jobs: Sequence[Job]) -> Generator[list[Outcome], None, None]:
     """Run the trials one after the other in this process.
 
     Yields:
-        Each trial's outcome, as it ends.
+        The outcomes of trials that were trained together, as they end; mostly that of a single one.
     """
-    for trial, folder in jobs:
-        yield attempt_trial(trial, folder)
+    for group in _grouped(jobs, 1):
+        yield attempt_trials(group)
 
 
 def run_on_cluster(
     jobs: Sequence[Job], workers: int, scheduler: str | None = None, say: Callable[[str], object] = lambda _: None
-) -> Generator[Outcome, None, None]:
+) -> Generator[list[Outcome], None, None]:
     """Run the trials in worker processes.
 
-    A worker that dies is restarted by its nanny, and its trial is given out again; a trial that kills four workers is a
-    failed one.
+    A worker that dies is restarted by its nanny, and its trials are given out again; those that kill four workers have
+    failed.
 
     Args:
         jobs: the trials and their folders, which the workers must be able to reach under the same path.
@@ -49,7 +50,7 @@ def run_on_cluster(
         say: is told what the user should know before the first trial ends.
 
     Yields:
-        Each trial's outcome, as it ends.
+        The outcomes of trials that were trained together, as they end; mostly that of a single one.
 
     Raises:
         RunError: the scheduler cannot be reached, or is lost.
@@ -59,37 +60,45 @@ def run_on_cluster(
     with _client(workers, scheduler) as client:
         if not client.nthreads():
             say(f"{scheduler} has no workers yet: waiting for them. They are started with `dask worker {scheduler}`")
-        future_of = {
-            client.submit(attempt_trial, trial, folder, key=f"trial-{trial.id}", pure=False): (trial, folder)
-            for trial, folder in jobs
+        # Of a cluster whose workers are still to come nobody knows how many there will be.
+        at_once = workers if scheduler is None else sum(client.nthreads().values()) or default_workers()
+        group_of = {
+            client.submit(attempt_trials, group, key=f"trial-{group[0][0].id}", pure=False): group
+            for group in _grouped(jobs, at_once)
         }
         try:
-            ended = as_completed(list(future_of), loop=client.loop, raise_errors=False)  # type: ignore[no-untyped-call]
+            ended = as_completed(list(group_of), loop=client.loop, raise_errors=False)  # type: ignore[no-untyped-call]
             for future in ended:
-                yield _result(future, *future_of.pop(future))
+                yield _results(future, group_of.pop(future))
         finally:
             with contextlib.suppress(Exception):
-                client.cancel(list(future_of), force=True)
+                client.cancel(list(group_of), force=True)
 
 
-def _result(future: Any, trial: Trial, folder: Place) -> Outcome:  # noqa: ANN401 - distributed has no types
-    """Return a future's outcome; make one where its workers died before they could.
+def _grouped(jobs: Sequence[Job], workers: int) -> list[list[Job]]:
+    folder_of = {trial.id: folder for trial, folder in jobs}
+    groups = groups_of([trial for trial, _ in jobs], workers)
+    return [[(trial, folder_of[trial.id]) for trial in group] for group in groups]
+
+
+def _results(future: Any, group: Sequence[Job]) -> list[Outcome]:  # noqa: ANN401 - distributed has no types
+    """Return a future's outcomes; make them where its workers died before they could.
 
     Raises:
-        RunError: the scheduler went away with the trial.
+        RunError: the scheduler went away with the trials.
     """
     try:
         if future.status == "finished":
-            outcome: Outcome = future.result()
-            return outcome
+            outcomes: list[Outcome] = future.result()
+            return outcomes
         error = future.exception() if future.status == "error" else None
-    except OSError:  # It went away between the news that the trial has ended and what came of it.
+    except OSError:  # It went away between the news that they have ended and what came of it.
         error = None
     if error is None:
         raise RunError("lost the Dask scheduler. What is finished is kept: the same command goes on from there")
     killed = type(error).__name__ == "KilledWorker"
     reason = f"it killed {error.allowed_failures + 1} workers, one after the other" if killed else one_line(error)
-    return keep_outcome(trial, folder, failure(trial, reason))
+    return [finished_outcome(place) or keep_outcome(trial, place, failure(trial, reason)) for trial, place in group]
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from gradscope.errors import RunError
 from gradscope.reporting.clauses import measured_clauses
 from gradscope.reporting.finding import finding
 from gradscope.reporting.gallery import LIST, Entry, list_of, read_entry, write_list
+from gradscope.reporting.numbers import MISSING
 from gradscope.reporting.side_by_side import memory_span, side_by_side
 from gradscope.reporting.study import study_page
 from tests.reporting.made import made_comparison
@@ -62,6 +63,15 @@ def test_cells_stand_side_by_side_with_their_gates():
         ["rnn_tanh", "default", "none", "100", "4.0 ms", "none", "90.0\u202f%", "0.14"],
     ]
     assert side_by_side(pd.DataFrame(_recall("lstm", {5: True}))) is None
+
+
+def test_an_iteration_of_trials_trained_together_has_no_time():
+    """A dash, sorted last."""
+    rows = pd.DataFrame(_recall("lstm", {5: True}) + _recall("rnn_tanh", {5: False}))
+
+    table = side_by_side(rows.assign(seconds_per_iteration=[0.004, float("nan")]))
+
+    assert [(cells[4].text, cells[4].sort) for _, cells in table.rows] == [("4.0 ms", 4.0), (MISSING, float("inf"))]
 
 
 def test_without_a_cell_that_was_tried_at_several_lags_there_is_no_span():

@@ -185,6 +185,15 @@ def test_costs_stand_beside_each_other():
     assert costs(_settings().head(1)) is None
 
 
+def test_cells_trained_together_have_a_size_and_no_time_of_their_own():
+    """Some of the cells, or all of them."""
+    some, none = (costs(_settings(seconds_per_iteration=pace)) for pace in ([0.004, np.nan], np.nan))
+
+    assert some.lines == ("lstm: 4,480 parameters, 4.0 ms an iteration", "rnn_tanh: 1,120 parameters")
+    assert none.lines == ("lstm: 4,480 parameters", "rnn_tanh: 1,120 parameters")
+    assert none.text == "of the recurrent part:"
+
+
 @pytest.mark.parametrize("table", [pd.DataFrame(), pd.DataFrame(columns=["claim"])])
 def test_no_claims_say_nothing(table):
     """A study that states none has no such section."""

@@ -18,6 +18,20 @@ def test_finished_trials_tell_the_pace(make_trial, tmp_path):
     assert expected_seconds(trials, tmp_path, workers=0, fresh=True) == pytest.approx(88.3)
 
 
+def test_trials_that_train_together_take_less_each(make_trial, tmp_path, monkeypatch):
+    """In as many groups as there are; and finished ones tell the pace of those that train alone."""
+    monkeypatch.setattr("gradscope.study.expected._benchmark", lambda: 0.006)
+    alone, together = ([make_trial(seed=s, iterations=4000, together=t) for s in range(8)] for t in (False, True))
+
+    before = [expected_seconds(trials, tmp_path, workers=1) for trials in (alone, together)]
+    for trial in together:
+        write_outcome(tmp_path / trial.id, Outcome(trial.id, seconds=10.0, together=4))
+
+    assert before[1] < 0.75 * before[0]
+    assert expected_seconds(together, tmp_path, workers=1, fresh=True) == pytest.approx(80 + 9.2)
+    assert expected_seconds(together[:2] + alone[:1], tmp_path, workers=1) > 15
+
+
 def test_nothing_left_takes_no_time(make_trial, tmp_path):
     """All is on disk."""
     trial = make_trial()

@@ -86,7 +86,7 @@ def test_all_mistakes_are_named_at_once_with_their_paths(write):
             "Accepted: name, title, question, note, modules, task, model, training, watch, grid, expect, quick, full",
             "training.batch: expected a number above 0, got 0",
             "training.lerning_rate: unknown field, did you mean learning_rate? "
-            "Accepted: iterations, batch, optimizer, learning_rate, rate_schedule",
+            "Accepted: iterations, batch, optimizer, learning_rate, rate_schedule, together",
             "grid.0.cell.1: got 'lstmm', did you mean lstm? Accepted: " + ", ".join(CELL_TABLE),
             "grid.0.seed.1: expected a whole number, got 'one'",
             "grid.0.seed.2: expected at least 0, got -1",

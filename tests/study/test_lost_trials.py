@@ -97,7 +97,7 @@ def test_trial_that_always_kills_its_worker_costs_no_other(study, tmp_path):
 
     # Two deaths instead of Dask's four: each costs the start of a worker.
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
-        outcomes = list(run_on_cluster(jobs, workers=1))
+        outcomes = [outcome for ended in run_on_cluster(jobs, workers=1) for outcome in ended]
 
     assert {one.settings["cell"]: (one.status, one.reason) for one in outcomes} == {
         "rnn_tanh": ("finished", ""),

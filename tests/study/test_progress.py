@@ -21,6 +21,16 @@ def test_pipe_gets_a_few_plain_lines(console):
     assert "\x1b" not in console.file.getvalue()
 
 
+def test_trials_that_end_together_are_counted_together(console):
+    """One line for the four quarters that a group of five is, and not the time left after the first of them."""
+    with StudyProgress(console, 10, None) as progress:
+        for _ in range(2):
+            progress.advance(*(Outcome(str(number)) for number in range(5)))
+
+    lines = console.file.getvalue().splitlines()
+    assert [line.split(", ")[:2] for line in lines] == [[f"{n} of 10 trials done", "0 failed"] for n in (5, 10)]
+
+
 def test_terminal_gets_a_bar_with_counts_and_time_left():
     """Trials done, running, failed and diverged, and the time left."""
     console = Console(file=io.StringIO(), force_terminal=True, width=120)

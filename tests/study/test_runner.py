@@ -47,6 +47,22 @@ def test_study_trains_compares_and_says_how_it_was_made(setup, console):
     ]
 
 
+def test_trials_train_together_where_the_study_says_so(setup, console):
+    """Those of the plain cell; a block may want it otherwise. Nobody knows what one of their iterations takes."""
+    block = {"task": ["adding"], "cell": ["rnn_tanh", "lstm"], "initialisation": ["default"], "seed": [0, 1, 2]}
+    spec = _spec(
+        training={"iterations": 6, "batch": 3, "together": True},
+        grid=[block, block | {"cell": ["rnn_tanh"], "clipping": ["agc"], "together": False}],
+    )
+
+    found = run_study(spec, setup, console)
+
+    outcomes = [read_outcome(setup.folder(spec) / trial) for trial in found.trials["trial"]]
+    assert [outcome.together for outcome in outcomes] == [3] * 3 + [1] * 6
+    assert found.trials["seconds_per_iteration"].isna().tolist() == [True] * 3 + [False] * 6
+    assert "9 of 9 trials done, 0 failed, in" in console.file.getvalue()
+
+
 def test_second_run_takes_what_is_finished_from_disk(setup, console):
     """Only what is new in the grid is trained, and the number taken from disk is said."""
     run_study(_spec(), setup, console)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -92,9 +93,9 @@ def test_worker_killed_in_the_middle_loses_nothing(start_cluster, jobs):
     cluster = start_cluster(2)
     results = run_on_cluster(jobs, workers=0, scheduler=cluster.address)
 
-    outcomes = [next(results)]
+    outcomes = next(results)
     os.killpg(cluster.workers[0].pid, signal.SIGKILL)
-    outcomes += results
+    outcomes += chain.from_iterable(results)
 
     assert sorted(outcome.trial for outcome in outcomes) == sorted(trial.id for trial, _ in jobs)
     assert {outcome.status for outcome in outcomes} == {"finished"}
@@ -108,7 +109,7 @@ def test_scheduler_without_workers_is_told_and_waited_for(start_cluster, make_tr
     results = run_on_cluster([(trial, tmp_path / "run")], workers=0, scheduler=cluster.address, say=said.append)
 
     threading.Timer(1, cluster.add_worker).start()
-    outcomes = list(results)
+    outcomes = list(chain.from_iterable(results))
 
     assert [outcome.status for outcome in outcomes] == ["finished"]
     assert said == [

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from itertools import chain
 
 import psutil
 import pytest
@@ -37,14 +38,14 @@ def test_killed_worker_is_replaced_and_every_trial_finishes(make_trial, tmp_path
     jobs = [(trial := make_trial(seed=seed, iterations=150, length=40), tmp_path / trial.id) for seed in range(8)]
     results = run_on_cluster(jobs, workers=2)
 
-    outcomes = [next(results)]
+    outcomes = next(results)
     killed = _worker_processes()[0]
     os.kill(killed.pid, signal.SIGKILL)
     deadline = time.monotonic() + 30
     while killed in (alive := _worker_processes()) or len(alive) < 2:  # the one in its place is such a fork too
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    outcomes += results
+    outcomes += chain.from_iterable(results)
 
     assert sorted(outcome.trial for outcome in outcomes) == sorted(trial.id for trial, _ in jobs)
     assert {outcome.status for outcome in outcomes} == {"finished"}
@@ -64,7 +65,7 @@ def test_running_scheduler_is_used(make_trial, tmp_path):
         protocol="tcp",
         dashboard_address="127.0.0.1:0",
     ) as cluster:
-        outcomes = list(run_on_cluster(jobs, workers=0, scheduler=cluster.scheduler_address))
+        outcomes = list(chain.from_iterable(run_on_cluster(jobs, workers=0, scheduler=cluster.scheduler_address)))
 
         assert cluster.status.name == "running"
     assert sorted(outcome.trial for outcome in outcomes) == sorted(trial.id for trial, _ in jobs)
@@ -90,4 +91,4 @@ def test_a_result_that_cannot_be_fetched_means_a_lost_scheduler():
             raise CommClosedError("in ConnectionPool.gather: Stream is closed")
 
     with pytest.raises(RunError, match="lost the Dask scheduler"):
-        workers._result(Finished(), None, None)
+        workers._results(Finished(), [])

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from distributed import Client
@@ -34,9 +35,9 @@ def main() -> None:
         client.wait_for_workers(2, timeout=60)
         before = _hosts(client)
         results = run_on_cluster(jobs, workers=0, scheduler=ADDRESS)
-        outcomes = [next(results)]
+        outcomes = next(results)
         _ip("link", "set", "cable0", "down")
-        outcomes += results
+        outcomes += chain.from_iterable(results)
         after = _hosts(client)
     statuses = {outcome.trial: outcome.status for outcome in outcomes}
     print(json.dumps({"before": before, "after": after, "statuses": statuses}))
