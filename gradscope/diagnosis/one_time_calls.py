@@ -20,8 +20,8 @@ def find_one_time_calls(evidence: LayerEvidence) -> Finding | None:
         ),
         evidence={"calls": calls},
         advice=(
-            "Hand the state on, as in `output, state = layer(x, state)`: calls that do are one sequence. A detached copy "
-            "of the state (`clone`, by way of NumPy) is told from no other tensor, nor is one inside reentrant checkpoints.",
+            "Hand the state on, as in `output, state = layer(x, state)`: calls that do are one sequence. A detached "
+            "copy of the state (`clone`, NumPy) is like any other tensor, and so is one inside reentrant checkpoints.",
             "Give a layer of two directions the whole sequence: one time after the other, its reverse direction has "
             "nothing to read.",
         ),
