@@ -3,8 +3,8 @@
 # The Python that makes the environment (3.11 or later), and where the environment goes.
 PYTHON ?= python3
 VENV ?= .venv
-# How many processes run the tests: one more than processors, since some tests wait for processes of their own.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# How many processes run the tests: one for each processor unless you say otherwise (one more was no faster).
+WORKERS ?= logical
 # More words for the command that is run: make study ARGS=--quick, make test ARGS="tests/runs -x".
 ARGS ?=
 
