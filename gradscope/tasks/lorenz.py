@@ -44,7 +44,7 @@ class Lorenz(WindowedSeries):
 
 @lru_cache(maxsize=8)
 def trajectory(points: int, spacing: float) -> Float[np.ndarray, "point 3"]:
-    """Return points of the flow on its attractor, from a fixed start after 50 units of running in; not to be written to.
+    """Return points of the flow on its attractor, from a fixed start after 50 units; not to be written to.
 
     It takes a third of a second, and tasks that differ in their window alone share it.
     """
