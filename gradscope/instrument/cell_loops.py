@@ -21,9 +21,9 @@ from gradscope.errors import UsageError
 from gradscope.instrument.inert import InertWhenCopied
 from gradscope.instrument.loop_growth import GrowingSequences
 from gradscope.instrument.loop_replay import replaying
-from gradscope.instrument.loop_sequence import HIDDEN
 from gradscope.instrument.loop_stock import STOCK, StockCell, is_stock
 from gradscope.instrument.loop_taught import TaughtCell
+from gradscope.instrument.loop_unrolled import HIDDEN
 from gradscope.instrument.source import Listener, Unrecordable
 from gradscope.instrument.transformed import UNDER_TORCH_FUNC, is_captured, is_under_torch_func
 

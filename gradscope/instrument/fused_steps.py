@@ -1,5 +1,7 @@
 """Loops that call nn.RNN, nn.GRU or nn.LSTM for one time after the other, as decoders do: the layer is their cell."""
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from gradscope.instrument.backward_passes import SECOND_ORDER
@@ -7,8 +9,11 @@ from gradscope.instrument.kernels import KernelArguments
 from gradscope.instrument.loop_growth import GrowingSequences
 from gradscope.instrument.loop_known import NewestWeights, UsedWeights, work_out
 from gradscope.instrument.loop_pass import LoopPass
-from gradscope.instrument.loop_sequence import LoopSequence, Unrolled
+from gradscope.instrument.loop_unrolled import Unrolled
 from gradscope.instrument.source import Listener, Unrecordable
+
+if TYPE_CHECKING:
+    from gradscope.instrument.loop_sequence import LoopSequence
 
 
 class SteppedLayer:

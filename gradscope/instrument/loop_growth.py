@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from gradscope.instrument.loop_links import COPY, Link, Marks
-from gradscope.instrument.loop_sequence import HIDDEN, LoopCell, LoopSequence
+from gradscope.instrument.loop_sequence import LoopCell, LoopSequence
+from gradscope.instrument.loop_unrolled import HIDDEN
 from gradscope.instrument.source import Listener
 
 _RECENT = 8

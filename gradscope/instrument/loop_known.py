@@ -14,8 +14,8 @@ from gradscope.instrument.autocast import autocast_dtype
 from gradscope.instrument.loop_direct import direct_gradient, same_values
 from gradscope.instrument.loop_links import Link
 from gradscope.instrument.loop_pass import LoopPass
-from gradscope.instrument.loop_sequence import CELL, HIDDEN, Unrolled
 from gradscope.instrument.loop_times import TIMES, Given, Times
+from gradscope.instrument.loop_unrolled import CELL, HIDDEN, Unrolled
 from gradscope.instrument.source import Unrecordable
 
 _WITH_BIASES = 4

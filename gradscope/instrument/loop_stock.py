@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 from gradscope.instrument.inert import InertWhenCopied
 from gradscope.instrument.loop_known import NewestWeights, UsedWeights, work_out
 from gradscope.instrument.loop_pass import LoopPass
-from gradscope.instrument.loop_sequence import Unrolled
+from gradscope.instrument.loop_unrolled import Unrolled
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle

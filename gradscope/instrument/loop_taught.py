@@ -12,7 +12,7 @@ from gradscope.instrument.guard import say
 from gradscope.instrument.loop_direct import direct_gradient, same_values
 from gradscope.instrument.loop_pass import LoopPass
 from gradscope.instrument.loop_replay import Transitions, replay
-from gradscope.instrument.loop_sequence import CELL, HIDDEN, Unrolled, as_vectors
+from gradscope.instrument.loop_unrolled import CELL, HIDDEN, Unrolled, as_vectors
 from gradscope.instrument.source import Unrecordable
 
 

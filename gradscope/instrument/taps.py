@@ -15,7 +15,8 @@ from gradscope.errors import UsageError
 from gradscope.instrument.guard import say
 from gradscope.instrument.loop_links import Marks
 from gradscope.instrument.loop_pass import LoopPass
-from gradscope.instrument.loop_sequence import HIDDEN, LoopSequence, Unrolled, as_vectors
+from gradscope.instrument.loop_sequence import LoopSequence
+from gradscope.instrument.loop_unrolled import HIDDEN, Unrolled, as_vectors
 from gradscope.instrument.schedules import as_whole
 from gradscope.instrument.source import Listener, Unrecordable
 
