@@ -121,7 +121,7 @@ class FusedSource:
             if output is not None and interception is not None:
                 if not interception.calls:
                     self._not_understood(listener)
-                elif interception.calls > 1:
+                elif interception.calls > 1 and any(layer.is_growing for layer in self._stepped):
                     self._returned(output)
             if not self._attached and not self._open:
                 self._remove_after()

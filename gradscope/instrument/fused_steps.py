@@ -31,6 +31,11 @@ class SteppedLayer:
         self._sequences = GrowingSequences(self)
         self._growing: LoopSequence | None = None
 
+    @property
+    def is_growing(self) -> bool:
+        """Return whether a time was added since the module returned last."""
+        return self._growing is not None
+
     def forget(self) -> None:
         """Begin anew: the iteration is over."""
         self._sequences.forget()

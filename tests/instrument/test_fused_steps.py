@@ -232,6 +232,20 @@ def test_windows_with_a_backward_pass_of_their_own(layers: int, keep_alive: bool
     assert calls_of(tmp_path / "run", f"l{layers - 1}") == {0: 4, 1: 4, 2: 4}
 
 
+def test_a_stack_whose_lowest_layer_is_frozen_goes_over_a_detach(tmp_path: Path) -> None:
+    """Its state is found in the tensor that the stack returns, though the layer below records nothing."""
+    layer, state = nn.GRU(3, 5, 2).double(), None
+    for name, parameter in layer.named_parameters():
+        parameter.requires_grad_("l1" in name)
+    with gradscope.watch(layer, run=tmp_path / "run", schedule=1) as recorder:
+        for x in inputs_of(6).split(1):
+            output, state = layer(x, state)
+            state = state.detach()
+        output.sum().backward()
+        recorder.end_iteration()
+    assert calls_of(tmp_path / "run", "l1") == {0: 6}
+
+
 def test_inside_activation_checkpointing() -> None:
     """A checkpointed decoder has the gradients of one that is not."""
 
