@@ -110,7 +110,9 @@ class FusedSource:
             given = args[0] if args else kwargs.get("input")
             order = given.unsorted_indices if isinstance(given, PackedSequence) else None
             interception = Interception(
-                partial(self._called, listener, order), self._substitute, partial(self._not_understood, listener)
+                partial(self._called, listener, order),
+                partial(self._before_kernel, listener),
+                partial(self._not_understood, listener),
             )
             interception.__enter__()  # type: ignore[no-untyped-call]
             self._open.append(interception)
@@ -131,6 +133,11 @@ class FusedSource:
         if interception is not None:
             interception.__exit__(None, None, None)  # type: ignore[no-untyped-call]
         return interception
+
+    def _before_kernel(self, listener: Listener, arguments: KernelArguments) -> tuple[KernelArguments, Tensor] | None:
+        with listener.guard:
+            listener.computing()
+        return self._substitute(arguments)
 
     def _called(
         self,

@@ -164,8 +164,6 @@ class Ledger:
         self._worker.hand_in(partial(self._collector.add_iterations, self._untold[:]))
         self._untold.clear()
         self._told_at = now
-        # Not sooner: a thread beside the optimiser, which runs in Python, would only wait for Python's lock with it.
-        self._worker.begin()
 
 
 def _learning_rate(optimizers: Sequence[Optimizer]) -> float | Tensor | None:

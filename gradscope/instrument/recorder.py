@@ -64,7 +64,9 @@ class Recorder:
         self._cost = Cost()
         self._alarm = NonfiniteAlarm(self._ledger.add_nonfinite)
         self._guard = Guard(self._give_up)
-        self._hooks = Attachment([*sources, taps], parameters, also, self._guard, self._alarm, self._after_backward)
+        self._hooks = Attachment(
+            [*sources, taps], parameters, also, self._guard, self._alarm, self._after_backward, self._worker.begin
+        )
         self._stopped, self._iteration = False, 0
         self._step = OutermostStep()
         self._step_handles = [handle for optimizer in self._optimizers for handle in self._hook_optimizer(optimizer)]
@@ -182,8 +184,10 @@ class Recorder:
                 self._hooks.attach()
             else:
                 self._hooks.detach()
+                self._worker.begin()
 
     def _after_backward(self, watch: ParameterWatch, reached: list[ForwardCall]) -> None:
+        self._worker.begin()
         self._worker.make_room()
         scale = self._scale()
         with torch.no_grad():

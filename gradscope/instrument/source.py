@@ -81,6 +81,9 @@ class Listener(Protocol):
     def guard(self) -> AbstractContextManager[object]:
         """Must be around everything that a hook of a source does in the forward pass."""
 
+    def computing(self) -> None:
+        """Take note that PyTorch is about to compute for long in one call, without Python's lock."""
+
     def called(self, call: ForwardCall) -> None:
         """Take note of a forward call, so that it is dropped when the iteration ends."""
 

@@ -97,7 +97,11 @@ class Worker:
             self.begin()
 
     def begin(self) -> None:
-        """Let the jobs that were handed in begin."""
+        """Let the jobs that were handed in begin.
+
+        Best called when the training is about to compute for long in one call of PyTorch's: beside its Python code, an
+        optimiser's say, a thread would only wait for Python's lock with it.
+        """
         if not self._held or self._executor is None:
             return
         jobs, self._held = self._held, []

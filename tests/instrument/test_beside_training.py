@@ -1,6 +1,8 @@
 """What is worked out later does not see what training, or its user, does in the meantime."""
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
 import gradscope
+from gradscope.instrument.collector import Collector
 from tests.oracles import unroll
 from tests.strategies import KINDS, make_layer
 
@@ -124,3 +127,24 @@ def test_every_call_of_one_backward_pass_is_written_as_it_was(tmp_path: Path) ->
     assert together["call"].tolist() == single["iteration"].tolist()
     assert together["total_gradient_norm"].tolist() == single["total_gradient_norm"].tolist()
     assert together["hidden_norm"].tolist() == single["hidden_norm"].tolist()
+
+
+@pytest.mark.parametrize("next_is_recorded", [True, False])
+def test_jobs_begin_where_python_waits(monkeypatch: pytest.MonkeyPatch, next_is_recorded: bool) -> None:
+    """Where the next iteration is recorded too, not beside its Python code, but when its layer computes."""
+    begun = threading.Event()
+    add_pass = Collector.add_pass
+
+    def note(*arguments: Any) -> None:
+        begun.set()
+        add_pass(*arguments)
+
+    monkeypatch.setattr(Collector, "add_pass", note)
+    layer, batch = nn.GRU(3, 32), torch.randn(40, 8, 3)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    with gradscope.watch(layer, optimizer, schedule=gradscope.At([0, 1] if next_is_recorded else [0])):
+        layer(batch)[0].sum().backward()
+        optimizer.step()
+        assert begun.wait(0.05 if next_is_recorded else 10) != next_is_recorded
+        layer(batch)
+        assert begun.wait(10)
