@@ -154,6 +154,10 @@ class ParameterWatch:
         """Return whose gradients, as the backward pass left them, are NaN or infinite; only those on the CPU."""
         return [name for name, gradient in self._before.items() if not is_finite(gradient)]
 
+    def without_gradient(self) -> list[str]:
+        """Return whose gradients no backward pass of this iteration has brought."""
+        return [name for name in self._parameters if name not in self._before]
+
     def before_update(self, of: set[int] | None, *, gradients_are_final: bool) -> None:
         """Copy the weights and, unless a closure will compute them anew, the gradients that are given.
 

@@ -2,7 +2,7 @@
 
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from gradscope.instrument.ledger import Ledger
 from gradscope.instrument.nonfinite import NonfiniteAlarm
 from gradscope.instrument.parameters import ParameterWatch
 from gradscope.instrument.probes import Probes
+from gradscope.instrument.replaced import ReplacedParameters
 from gradscope.instrument.scalars import checked_scalar
 from gradscope.instrument.schedules import Schedule
 from gradscope.instrument.sink import Sink
@@ -46,7 +47,7 @@ class Recorder:
         self,
         sources: Sequence[Source],
         taps: Taps,
-        parameters: Mapping[str, nn.Parameter],
+        model: nn.Module,
         optimizers: Sequence[Optimizer],
         schedule: Schedule,
         sink: Sink,
@@ -56,6 +57,8 @@ class Recorder:
         probes: Probes,
     ) -> None:
         self._probes, self._taps = probes, taps
+        parameters = dict(model.named_parameters())
+        self._replaced = ReplacedParameters(model, parameters)
         self._device = next(iter(parameters.values())).device
         self._worker, self._collector = Worker(self._device), Collector(sink)
         self._ledger = Ledger(self._worker, self._collector)
@@ -251,6 +254,7 @@ class Recorder:
             with self._guard, torch.no_grad():
                 if self._hooks.parameters is not None:
                     changes = self._hooks.parameters.after_update()
+                    self._replaced.look(self._hooks.parameters.without_gradient())
                 self._hooks.end_iteration()
         with self._guard:
             self._ledger.end_iteration(
@@ -301,4 +305,5 @@ class Recorder:
         # Who keeps a closed recorder keeps what it recorded, and not the model.
         self._hooks.forget()
         self._probes.forget()
+        self._replaced.forget()
         self._optimizers, self._scaler, self._skips = [], None, None

@@ -107,14 +107,13 @@ def watch(
     # Absolute: a training may change its working directory, as hydra does.
     folder = None if run is None else as_place(run).absolute()
     described = _describe(model, sources, spacing, keep, checked_metadata(metadata))
-    parameters = dict(model.named_parameters())
     taps = Taps(_layer_facts(sources), None if sources else nothing_recurrent(model))
     # Last, when all that a user can get wrong has been looked at: nothing is made or replaced in vain.
     writer = None if folder is None else begin_or_join(folder, described, overwrite=overwrite)
     return Recorder(
         sources,
         taps,
-        parameters,
+        model,
         optimizers,
         spacing,
         Sink(writer, _SEQUENCES[keep]),

@@ -1,5 +1,6 @@
 """What `watch` refuses, in words."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -163,3 +164,31 @@ def test_metadata_describes_the_model(tmp_path: Path) -> None:
         "dropped": {},
     }
     assert run.metadata["layers"] == {"encoder.l0": {"kind": "lstm", "input_size": 3, "hidden_size": 8}}
+
+
+@pytest.mark.parametrize("assign", [True, False])
+def test_parameters_that_are_replaced_later_are_told(recwarn: pytest.WarningsRecorder, assign: bool) -> None:
+    """Their gradients would be missing without a word, and the optimizer updates the old ones."""
+    warnings.simplefilter("always")
+    model = nn.LSTM(3, 4)
+    unused = nn.Parameter(torch.zeros(1))
+    model.register_parameter("unused", unused)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradscope.watch(model, optimizer, schedule=1) as recorder:
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(torch.randn(5, 2, 3))[0].sum().backward()
+            optimizer.step()
+        model.load_state_dict(model.state_dict(), assign=assign)
+        for _ in range(2):
+            model(torch.randn(5, 2, 3))[0].sum().backward()
+            optimizer.zero_grad()
+            optimizer.step()
+        assert "l0" in recorder.latest
+    said = [str(warning.message) for warning in recwarn if "gradscope" in str(warning.message)]
+    if not assign:
+        assert said == []
+        return
+    (message,) = said
+    assert "weight_ih_l0, weight_hh_l0, bias_ih_l0 and others" in message
+    assert "call watch" in message
