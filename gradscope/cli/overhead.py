@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gradscope.instrument.benchmark import Overhead
-    from gradscope.instrument.benchmark_training import Size
-    from gradscope.instrument.memory_growth import MemoryGrowth
-    from gradscope.instrument.peer_comparison import PeerRow
+    from gradscope.instrument.overhead.benchmark import Overhead
+    from gradscope.instrument.overhead.memory_growth import MemoryGrowth
+    from gradscope.instrument.overhead.peer_comparison import PeerRow
+    from gradscope.instrument.overhead.trainings import Size
     from gradscope.instrument.source import Exactness
 
 _CELLS = ("RNN", "GRU", "LSTM")
@@ -104,7 +104,7 @@ def _check(device: str, *, peers: bool, memory: bool) -> None:
 
 
 def _sizes(texts: Sequence[str]) -> "list[Size]":
-    from gradscope.instrument.benchmark_training import MORE_SIZES, SIZES, Size
+    from gradscope.instrument.overhead.trainings import MORE_SIZES, SIZES, Size
 
     if not texts:
         return list(SIZES)
@@ -137,7 +137,7 @@ def _progress(total: int) -> Iterator[Callable[[str], None]]:
 def _measure_all(
     cells: Sequence[str], sizes: "Sequence[Size]", lengths: tuple[int, int], device: str, exact: "Exactness"
 ) -> "list[Overhead]":
-    from gradscope.instrument.benchmark import TURNS_OF_DEFAULT, Length, measure
+    from gradscope.instrument.overhead.benchmark import TURNS_OF_DEFAULT, Length, measure
 
     rows, length = [], Length(*lengths)
     turns = 2 * (length.repetitions + 1) + TURNS_OF_DEFAULT
@@ -148,8 +148,8 @@ def _measure_all(
 
 
 def _measure_peers(cells: Sequence[str], sizes: "Sequence[Size]", repetitions: int, device: str) -> "list[PeerRow]":
-    from gradscope.instrument.peer_comparison import compare
-    from gradscope.instrument.peers import PEERS
+    from gradscope.instrument.overhead.peer_comparison import compare
+    from gradscope.instrument.overhead.peers import PEERS
 
     rows = []
     with _progress(len(sizes) * len(cells) * len(PEERS)) as tick:
@@ -160,7 +160,7 @@ def _measure_peers(cells: Sequence[str], sizes: "Sequence[Size]", repetitions: i
 
 
 def _measure_memory(cells: Sequence[str], sizes: "Sequence[Size]", iterations: int) -> "list[MemoryGrowth]":
-    from gradscope.instrument.memory_growth import measure_memory
+    from gradscope.instrument.overhead.memory_growth import measure_memory
 
     rows, warm_up = [], min(100, iterations)
     with _progress(len(sizes) * len(cells) * iterations) as tick:

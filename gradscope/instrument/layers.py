@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from gradscope.instrument.cell_loops import find_cell_loops
-from gradscope.instrument.fused import FUSED, FusedSource
+from gradscope.instrument.fused.module import FUSED, FusedSource
+from gradscope.instrument.loops.cell_loops import find_cell_loops
 from gradscope.instrument.source import Exactness, Source
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from gradscope.instrument.pass_rows import PassRecord
+    from gradscope.instrument.recording.pass_rows import PassRecord
 
 
 _REVERSE = re.compile(r"(.*\.)?l\d+_reverse")

@@ -14,24 +14,24 @@ from torch.utils.hooks import RemovableHandle
 
 from gradscope.errors import UsageError
 from gradscope.instrument.attachment import Attachment
-from gradscope.instrument.collector import Collector
 from gradscope.instrument.cost import Cost
 from gradscope.instrument.guard import Guard, say
 from gradscope.instrument.inert import InertWhenCopied
-from gradscope.instrument.ledger import Ledger
+from gradscope.instrument.loops.taps import Taps
 from gradscope.instrument.nonfinite import NonfiniteAlarm
 from gradscope.instrument.parameters import ParameterWatch
 from gradscope.instrument.probes import Probes
+from gradscope.instrument.recording.collector import Collector
+from gradscope.instrument.recording.ledger import Ledger
+from gradscope.instrument.recording.sink import Sink
+from gradscope.instrument.recording.worker import Worker
 from gradscope.instrument.replaced import ReplacedParameters
 from gradscope.instrument.scalars import checked_scalar
 from gradscope.instrument.schedules import Schedule
-from gradscope.instrument.sink import Sink
 from gradscope.instrument.skipped_steps import SkippedSteps
 from gradscope.instrument.source import ForwardCall, Source, Unrecordable
 from gradscope.instrument.steps import OutermostStep
-from gradscope.instrument.taps import Taps
 from gradscope.instrument.trajectory import Trajectory
-from gradscope.instrument.worker import Worker
 from gradscope.probing import ProbeTables
 from gradscope.runs.places import Place
 

@@ -11,6 +11,9 @@ from torch import Tensor
 CLOSED, OPEN = 0.1, 0.9
 """A gate counts as closed below the one and as open above the other (Karpathy, Johnson & Fei-Fei 2015)."""
 
+FLAT_TANH = 0.9
+"""|tanh(u)| above this counts as saturated: its derivative is below 0.19."""
+
 KEEPING = frozenset({"forget", "update"})
 """Gates that multiply the old state: the mean of their logarithm says over how many times it is kept."""
 

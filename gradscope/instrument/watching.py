@@ -16,14 +16,14 @@ from gradscope import __version__
 from gradscope.errors import UsageError
 from gradscope.instrument.also import Also, checked_also
 from gradscope.instrument.layers import find_sources, nothing_recurrent
+from gradscope.instrument.loops.taps import Taps
 from gradscope.instrument.metadata import checked_metadata
 from gradscope.instrument.probes import ProbeAt, Probes
 from gradscope.instrument.recorder import Recorder
+from gradscope.instrument.recording.shared_run import begin_or_join
+from gradscope.instrument.recording.sink import FEW_SEQUENCES, Sink
 from gradscope.instrument.schedules import Schedule, as_schedule
-from gradscope.instrument.shared_run import begin_or_join
-from gradscope.instrument.sink import FEW_SEQUENCES, Sink
 from gradscope.instrument.source import Exactness, Source
-from gradscope.instrument.taps import Taps
 from gradscope.runs.places import PlaceLike, as_place
 
 Keep = Literal["norms", "states", "full"]

@@ -5,9 +5,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-import gradscope.instrument.peer_comparison as peer_comparison
+import gradscope.instrument.overhead.peer_comparison as peer_comparison
 from gradscope.cli import main
-from gradscope.instrument.peers import CellLoop, Gradscope, Peer, RetainedOutput
+from gradscope.instrument.overhead.peers import CellLoop, Gradscope, Peer, RetainedOutput
 
 TINY = ["--repetitions", "1", "--iterations", "2", "--cell", "RNN", "--cell", "lstm", "--size", "T3 N2 H4"]
 
@@ -15,7 +15,7 @@ TINY = ["--repetitions", "1", "--iterations", "2", "--cell", "RNN", "--cell", "l
 @pytest.fixture(autouse=True)
 def _short_turns(monkeypatch):
     """What is measured is not looked at here: turns of ten iterations will do."""
-    monkeypatch.setattr("gradscope.instrument.benchmark_training._SECONDS_OF_A_LONG_TURN", 0.0)
+    monkeypatch.setattr("gradscope.instrument.overhead.trainings._SECONDS_OF_A_LONG_TURN", 0.0)
 
 
 def _overhead(*words):

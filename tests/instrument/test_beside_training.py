@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
 import gradscope
-from gradscope.instrument.collector import Collector
+from gradscope.instrument.recording.collector import Collector
 from tests.oracles import unroll
 from tests.strategies import KINDS, make_layer
 

@@ -6,7 +6,8 @@ from hypothesis import event, given
 from torch import Tensor, nn
 
 import gradscope
-from gradscope.instrument import kernel_call, layers, reconstruction
+from gradscope.instrument import layers
+from gradscope.instrument.fused import kernel_call, reconstruction
 from tests.examples import examples
 from tests.oracles import Truth, unroll
 from tests.strategies import KINDS, Case, cases

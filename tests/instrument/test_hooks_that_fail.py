@@ -12,23 +12,25 @@ from torch import Tensor, nn
 
 import gradscope
 from gradscope.cells import step_functions
-from gradscope.instrument.kernels import Interception, KernelArguments
+from gradscope.instrument.fused.kernels import Interception, KernelArguments
 from tests.instrument.training import assert_identical
 from tests.instrument.watched_trainings import OwnCell, Training, own_step
 
 _AT = "gradscope.instrument."
 PLACES = {
     "lstm": [
-        "fused.FusedSource.attach",
-        "fused.FusedSource.detach",
-        "fused.Interception",
-        "fused.KernelCall",
-        "kernel_call.KernelCall._hook",
-        "kernel_call.KernelCall._forget_gradients",
-        "kernel_call.KernelCall.finish",
-        "kernel_call.KernelCall.drop",
-        "kernel_call.summarise",
+        "fused.module.FusedSource.attach",
+        "fused.module.FusedSource.detach",
+        "fused.module.Interception",
+        "fused.module.KernelCall",
+        "fused.kernel_call.KernelCall._hook",
+        "fused.kernel_call.KernelCall._forget_gradients",
+        "fused.kernel_call.KernelCall.finish",
+        "fused.kernel_call.KernelCall.drop",
+        "fused.kernel_call.summarise",
         "attachment.Attachment._at_the_very_end",
+        "attachment.Attachment.computing",
+        "replaced.ReplacedParameters.look",
         "attachment.ParameterWatch",
         "parameters.ParameterWatch.copy_gradients",
         "parameters.ParameterWatch.before_update",
@@ -40,31 +42,31 @@ PLACES = {
         "nonfinite.NonfiniteAlarm.parameters",
         "steps.OutermostStep.begin",
         "steps.OutermostStep.end",
-        "collector.Collector.add_pass",
-        "collector.Collector.add_iterations",
-        "collector.Collector.close",
-        "sink.Sink.flush",
-        "pending.Pending.tables",
+        "recording.collector.Collector.add_pass",
+        "recording.collector.Collector.add_iterations",
+        "recording.collector.Collector.close",
+        "recording.sink.Sink.flush",
+        "recording.pending.Pending.tables",
         "cost.Cost.add",
     ],
-    "stack": ["direction.Direction.taken_over"],
+    "stack": ["fused.direction.Direction.taken_over"],
     "decoder": [
-        "fused_steps.SteppedLayer.called",
-        "fused_steps.SteppedLayer.returned",
-        "fused_steps.SteppedLayer.work_out",
+        "fused.one_time_calls.SteppedLayer.called",
+        "fused.one_time_calls.SteppedLayer.returned",
+        "fused.one_time_calls.SteppedLayer.work_out",
     ],
     "cells": [
-        "cell_loops.CellLoopSource.attach",
-        "loop_growth.GrowingSequences._continued",
-        "loop_sequence.LoopSequence.append",
-        "loop_sequence.LoopSequence._forget_gradients",
-        "loop_sequence.LoopSequence._unrolled",
-        "loop_stock.StockCell.context",
-        "loop_stock.StockCell.work_out",
+        "loops.cell_loops.CellLoopSource.attach",
+        "loops.growth.GrowingSequences._continued",
+        "loops.sequence.LoopSequence.append",
+        "loops.sequence.LoopSequence._forget_gradients",
+        "loops.sequence.LoopSequence._unrolled",
+        "loops.stock.StockCell.context",
+        "loops.stock.StockCell.work_out",
     ],
-    "parametrized cells": ["loop_stock.StockCell.attach", "loop_stock.StockCell._read"],
-    "registered cells": ["loop_taught.TaughtCell.context", "loop_taught.TaughtCell.work_out"],
-    "taps": ["taps.Taps.attach", "taps.Taps._note", "taps.Taps.detach"],
+    "parametrized cells": ["loops.stock.StockCell.attach", "loops.stock.StockCell._read"],
+    "registered cells": ["loops.taught.TaughtCell.context", "loops.taught.TaughtCell.work_out"],
+    "taps": ["loops.taps.Taps.attach", "loops.taps.Taps._note", "loops.taps.Taps.detach"],
 }
 
 
@@ -164,7 +166,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_disk_that_is_full(small_disk: Path, bare: dict[str, list[Tensor]], monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written before stays readable."""
-    monkeypatch.setattr(_AT + "sink._FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(_AT + "recording.sink._FLUSH_SECONDS", 0.0)
     (small_disk / "other").write_bytes(bytes(36 * 1024))
     ended, said = _run("lstm", run=small_disk / "run", keep="full")
     assert_identical(ended, bare["lstm"])

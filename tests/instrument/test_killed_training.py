@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import gradscope
-from gradscope.instrument import sink
+from gradscope.instrument.recording import sink
 
 
 def _train(folder: Path) -> None:

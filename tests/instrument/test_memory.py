@@ -8,7 +8,7 @@ import torch
 
 import gradscope
 from gradscope.cells import step_functions
-from gradscope.instrument import sink
+from gradscope.instrument.recording import sink
 from tests.instrument.watched_trainings import MODELS, OwnCell, Training, own_step
 
 

@@ -183,7 +183,7 @@ def test_trajectories_outlive_what_comes_later() -> None:
 def test_states_stay_below_their_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are kept of ever fewer iterations, norms go on, and the metadata says from where."""
     per_iteration = 2 * 12 * 4 * 8 * 4
-    monkeypatch.setattr("gradscope.instrument.state_budget.STATE_BYTES", 16 * per_iteration)
+    monkeypatch.setattr("gradscope.instrument.recording.state_budget.STATE_BYTES", 16 * per_iteration)
     train(make_model("gru"), iterations=12, run=tmp_path / "run", schedule=1, keep="full")
     run = gradscope.open_run(tmp_path / "run")
     assert run.iterations_with_states("encoder.l0") == [0, 1, 3, 5, 9]

@@ -223,7 +223,7 @@ def test_trouble_inside_the_backward_pass_never_stops_training(monkeypatch: pyte
     def fail(*_: object) -> None:
         raise IndexError("a defect of ours")
 
-    monkeypatch.setattr("gradscope.instrument.kernel_call.summarise", fail)
+    monkeypatch.setattr("gradscope.instrument.fused.kernel_call.summarise", fail)
     with pytest.warns(UserWarning, match="IndexError: a defect of ours"):
         got, _ = train(make_model("lstm"), schedule=1)
     assert_identical(got, expected)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
 
 import gradscope
-from gradscope.instrument import kernel_call, reconstruction, zero_inputs
+from gradscope.instrument.fused import kernel_call, reconstruction, zero_inputs
 from gradscope.instrument.source import Exactness
 from tests.examples import examples
 from tests.oracles import SequenceTruth, unroll_stack

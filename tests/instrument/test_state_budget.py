@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradscope.instrument import state_budget
-from gradscope.instrument.state_budget import StateBudget
+from gradscope.instrument.recording import state_budget
+from gradscope.instrument.recording.state_budget import StateBudget
 
 
 @given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4), total=st.integers(1, 2_000))

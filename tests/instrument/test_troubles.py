@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import gradscope
-from gradscope.instrument.kernel_call import KernelCall
+from gradscope.instrument.fused.kernel_call import KernelCall
 from gradscope.instrument.norms import vector_norm
 from gradscope.runs import RunWriter
 from tests.instrument.training import assert_identical, make_model, train
@@ -269,7 +269,7 @@ def test_what_was_recorded_before_a_failure_is_written(tmp_path: Path, monkeypat
         for iteration in range(5):
             if iteration == 3:
                 recorder.wait()
-                monkeypatch.setattr("gradscope.instrument.kernel_call.summarise", _fail)
+                monkeypatch.setattr("gradscope.instrument.fused.kernel_call.summarise", _fail)
             model(_batch()).sum().backward()
             optimizer.step()
     run = gradscope.open_run(tmp_path / "run")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from gradscope.instrument.worker import Worker
+from gradscope.instrument.recording.worker import Worker
 
 
 def test_jobs_run_in_order_in_one_other_thread() -> None:

@@ -1,0 +1,180 @@
+"""One direction of one layer in one call, its sequence in the order of processing: time 0 is what it read first.
+
+Packed sequences are padded. A sequence that runs forwards is padded at its end, one that runs backwards before its
+beginning, where the state stands still.
+"""
+
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from gradscope.cells.weights import LayerWeights, layer_weights
+from gradscope.instrument.fused.direct_gradient import DirectGradient, in_order
+from gradscope.instrument.fused.kernels import KernelArguments
+from gradscope.instrument.fused.layouts import Layout
+from gradscope.instrument.fused.ownership import nobody_else_holds
+from gradscope.instrument.fused.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gradscope.instrument.fused.graph import SavedGates
+
+_RECURRENT = 1
+"""Position of W_hh among the weights that a fused function is given."""
+_OF_THE_CALL = 1
+"""A `KernelCall` refers to the output once, for both directions."""
+
+
+class Direction:
+    """What went into one direction, what came out, and the gradients that came back.
+
+    Args:
+        arguments: of the single-layer call.
+        index: 0 for forwards, 1 for backwards.
+        output: output sequence of the call, both directions side by side.
+        layout: of its sequences.
+
+    Attributes:
+        kind: lstm, gru, rnn_tanh or rnn_relu.
+        reverse: whether it reads from the last time to the first.
+        shape: (time, batch, state); the state of an LSTM with a projection is smaller than its cell.
+        units: size of the cell, and of each gate.
+        dtype: what to compute in: the layer's own dtype, but never below float32.
+        device: where the layer computes.
+        layout: of its sequences.
+        direct: what a backward pass brought to the output and the final states.
+        columns: its part of the output.
+        recurrent: gradient of the zeros that were appended to the input, as the function lays them out: at each time,
+            what goes from it back into the state before; None where there are none.
+        projected: gradient of W_ih x_t + b_ih, time-major or the rows of a packed sequence; None where it was not seen.
+        saved_gates: what a GRU's forward pass saved, in the order of processing; None where it was not read.
+    """
+
+    def __init__(self, arguments: KernelArguments, index: int, output: Tensor, layout: Layout) -> None:
+        self.kind, self.reverse, self.layout = arguments.kind, index == 1, layout
+        size = output.shape[-1] // arguments.directions
+        self.columns = columns = slice(index * size, (index + 1) * size)
+        self._kernel_dtype = output.dtype
+        self.dtype = torch.promote_types(output.dtype, torch.float32)
+        self.device = output.device
+        self._sequence = arguments.sequence.detach()
+        # Detached again: a part of a tensor would hold on to that tensor as well.
+        self._hidden = layout.by_time(output.detach()[..., columns]).detach()
+        self._references = arguments.directions
+        time, batch, _ = self._hidden.shape
+        self.shape = (time, batch, size)
+        self.units = arguments.initial[-1].shape[-1]
+        self._initial = tuple(state[index].detach() for state in arguments.initial)
+        self._weights = {position: weight.detach() for position, weight in enumerate(arguments.weights_of(index))}
+        self._has_biases = arguments.has_biases
+        self.direct = DirectGradient(
+            layout, columns, index, self.shape, self.units, self.dtype, self.device, self.reverse
+        )
+        self.recurrent: Tensor | None = None
+        self.projected: Tensor | None = None
+        self.saved_gates: SavedGates | None = None
+
+    @property
+    def hidden(self) -> Float[Tensor, "time batch hidden"]:
+        """Return h_t in the order of times, as the layer computed it; zero where a sequence has ended."""
+        return self._hidden
+
+    def _rounded(self, tensor: Tensor) -> Tensor:
+        # Under autocast the kernel computed with rounded copies of what it was handed.
+        return tensor.to(self._kernel_dtype).to(self.dtype)
+
+    def forget_gradients(self) -> None:
+        """Make ready for another backward pass; whoever has `direct` of this one keeps it."""
+        self.recurrent = self.projected = None
+        self.direct = replace(self.direct, arrived={})
+
+    @property
+    def exists(self) -> Bool[Tensor, "time batch"] | None:
+        """Return which (time, batch) there are; None where all are."""
+        exists = self.layout.exists
+        return exists if exists is None or not self.reverse else exists.flip(0)
+
+    def weights(self) -> LayerWeights:
+        """Return the weights in the computing dtype."""
+        rounded = [self._rounded(weight) for weight in self._weights.values()]
+        return layer_weights(rounded, has_biases=self._has_biases)
+
+    def recurrent_weight(self) -> Float[Tensor, "rows hidden"]:
+        """Return W_hh in the computing dtype."""
+        return self._rounded(self._weights[_RECURRENT])
+
+    def inputs(self, times: slice) -> Float[Tensor, "time batch input"]:
+        """Return x_t of some times."""
+        return self._rounded(in_order(self.layout.by_time(self._sequence), times, reverse=self.reverse))
+
+    def copy_hidden(self, out: Float[Tensor, "time batch hidden"]) -> None:
+        """Write h_t into `out`; before its beginning, where a sequence is padded there, the initial state."""
+        out.copy_(self._hidden.flip(0) if self.reverse else self._hidden)
+        exists = self.exists
+        if exists is not None and self.reverse:
+            out.copy_(torch.where(exists.unsqueeze(2), out, self.first_hidden()))
+
+    def first_hidden(self) -> Float[Tensor, "batch hidden"]:
+        """Return h_{-1}."""
+        return self._rounded(self._initial[0])
+
+    def first_cell(self) -> Float[Tensor, "batch units"]:
+        """Return c_{-1} of an LSTM."""
+        return self._rounded(self._initial[1])
+
+    def projected_at(self, times: slice) -> Float[Tensor, "time batch rows"]:
+        """Return the gradient of W_ih x_t + b_ih of some times; of all, if the sequence is packed."""
+        assert self.projected is not None
+        # Time-major, whatever the input's layout is.
+        projected = self.projected if self.exists is None else self.layout.by_time(self.projected)
+        return in_order(projected, times, reverse=self.reverse).to(self.dtype)
+
+    def total_from_zeros(self, times: slice) -> Float[Tensor, "time batch hidden"]:
+        """Return a_t of some times: what enters directly, and what comes back from the next time.
+
+        `times` are all, if the sequence is packed.
+        """
+        assert self.recurrent is not None
+        after = slice(times.start + 1, min(times.stop + 1, self.shape[0]))
+        total = self.direct.at(times).clone()
+        back = in_order(self.layout.by_time(self.recurrent), after, reverse=self.reverse).to(self.dtype)
+        total[: len(back)] += back
+        return total
+
+    def taken_over(self, memory: Workspace) -> "Direction":
+        """Return one of its own, of which training will change nothing any more; this one has no gradients then."""
+        own = copy(self)
+        own._hidden = _taken("hidden", self._hidden, memory, self._references + _OF_THE_CALL)
+        own._initial = tuple(memory.copy(f"initial{number}", state) for number, state in enumerate(self._initial))
+        needed = self._weights
+        if self.projected is not None and (self.kind != "gru" or self.saved_gates is not None):
+            needed = {_RECURRENT: self._weights[_RECURRENT]}
+        else:
+            own._sequence = memory.copy("sequence", self._sequence)
+        own._weights = {position: memory.copy(f"weight{position}", weight) for position, weight in needed.items()}
+        arrived = {
+            position: _taken(f"arrived{position}", gradient, memory, self._references)
+            for position, gradient in self.direct.arrived.items()
+        }
+        own.direct = replace(self.direct, arrived=arrived)
+        own.recurrent = None if self.recurrent is None else memory.copy("recurrent", self.recurrent)
+        # These were made by autograd, for the next node alone: nobody else has them.
+        self.projected = self.saved_gates = None
+        return own
+
+    def drop_graph(self) -> None:
+        """Hold nothing of the autograd graph any more."""
+        self.recurrent = self.projected = self.saved_gates = None
+
+    def drop(self) -> None:
+        """Hold nothing of the forward pass any more."""
+        self.drop_graph()
+        self._sequence = self._hidden = self._sequence.new_empty(0)
+        self._initial, self._weights = (), {}
+
+
+def _taken(name: str, tensor: Tensor, memory: Workspace, references: int) -> Tensor:
+    return tensor if nobody_else_holds(tensor, references=references) else memory.copy(name, tensor)

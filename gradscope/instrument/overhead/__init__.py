@@ -1,0 +1,1 @@
+"""What watching costs: trainings that are timed, with and without."""
