@@ -28,14 +28,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import psutil
 
 from gradscope.runs import RunWriter
-from gradscope.study.attempt import attempt_trial
-from gradscope.study.catalogue import find_study
-from gradscope.study.comparison import compare
-from gradscope.study.grid import expand_grid
-from gradscope.study.loading import load_study
-from gradscope.study.spec import StudySpec
-from gradscope.study.trial import Trial
-from gradscope.study.workers import run_here, run_on_cluster
+from gradscope.study.comparing.comparison import compare
+from gradscope.study.running.workers import run_here, run_on_cluster
+from gradscope.study.spec.catalogue import find_study
+from gradscope.study.spec.grid import expand_grid
+from gradscope.study.spec.loading import load_study
+from gradscope.study.spec.study_spec import StudySpec
+from gradscope.study.spec.trial import Trial
+from gradscope.study.training.attempt import attempt_trial
 
 FEW = 40
 """Iterations of a trial that are trained for `shares`, watched and not."""

@@ -40,9 +40,9 @@ def test_the_study_of_ones_own_runs_as_written(tmp_path):
 
 def test_what_is_said_of_own_initialisations_and_clippings_is_so(tmp_path, monkeypatch):
     """Functions of those names and arguments are accepted and called."""
-    from gradscope.study.attempt import attempt_trial
-    from gradscope.study.grid import expand_grid
-    from gradscope.study.loading import load_study
+    from gradscope.study.spec.grid import expand_grid
+    from gradscope.study.spec.loading import load_study
+    from gradscope.study.training.attempt import attempt_trial
 
     parts = """
 def halved(module, number):

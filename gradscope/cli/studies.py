@@ -12,8 +12,8 @@ from gradscope.errors import UsageError
 
 if TYPE_CHECKING:
     from gradscope.runs.places import Place
-    from gradscope.study.parts import StudyPart
-    from gradscope.study.spec import StudySpec
+    from gradscope.study.spec.parts import StudyPart
+    from gradscope.study.spec.study_spec import StudySpec
 
 _KEYS = ("name", "title", "question", "seconds", "quick_seconds")
 
@@ -38,9 +38,9 @@ def command(out: "Place", parts: bool, as_json: bool) -> None:
     if parts:
         _print_parts(as_json)
         return
-    from gradscope.study.catalogue import built_in_studies
-    from gradscope.study.expected import in_words
-    from gradscope.study.loading import load_study
+    from gradscope.study.running.expected import in_words
+    from gradscope.study.spec.catalogue import built_in_studies
+    from gradscope.study.spec.loading import load_study
 
     rows = []
     for name, path in built_in_studies().items():
@@ -64,7 +64,7 @@ def command(out: "Place", parts: bool, as_json: bool) -> None:
 
 def _print_parts(as_json: bool) -> None:
     """Print what a study file may name, a table a kind."""
-    from gradscope.study.parts import study_parts
+    from gradscope.study.spec.parts import study_parts
 
     tables = study_parts()
     if as_json:
@@ -90,9 +90,9 @@ def _said_of(part: "StudyPart") -> list[str]:
 
 def _seconds(spec: "StudySpec", out: "Place") -> int | None:
     """Return the seconds that the whole study takes on all processors, None where its data are missing."""
-    from gradscope.study.expected import expected_seconds
-    from gradscope.study.grid import expand_grid
-    from gradscope.study.workers import default_workers
+    from gradscope.study.running.expected import expected_seconds
+    from gradscope.study.running.workers import default_workers
+    from gradscope.study.spec.grid import expand_grid
 
     try:
         trials = expand_grid(spec)

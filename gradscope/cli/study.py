@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gradscope.runs.places import Place
-    from gradscope.study.comparison import Comparison
-    from gradscope.study.loading import Mode
-    from gradscope.study.runner import Setup
-    from gradscope.study.spec import StudySpec
+    from gradscope.study.comparing.comparison import Comparison
+    from gradscope.study.running.runner import Setup
+    from gradscope.study.spec.loading import Mode
+    from gradscope.study.spec.study_spec import StudySpec
 
 
 @click.command(epilog="Example: gradscope study vanishing --quick --out reports")
@@ -89,11 +89,11 @@ def command(
         )
         return
     _refuse(name, what_if_alone)
-    from gradscope.study.catalogue import find_study
-    from gradscope.study.loading import load_study
+    from gradscope.study.spec.catalogue import find_study
+    from gradscope.study.spec.loading import load_study
 
     spec = load_study(find_study(name, (truth_cases.NAME, what_if_trials.NAME)), mode, settings)
-    from gradscope.study.runner import Setup
+    from gradscope.study.running.runner import Setup
 
     setup = Setup(out, workers, scheduler, fresh, mode, shlex.join(["gradscope", *sys.argv[1:]]), only)
     if dry_run:
@@ -137,7 +137,7 @@ def _run(spec: "StudySpec", setup: "Setup") -> "tuple[Comparison, Place]":
     """
     from rich.console import Console
 
-    from gradscope.study.runner import run_study
+    from gradscope.study.running.runner import run_study
 
     try:
         comparison = run_study(spec, setup, Console(stderr=True))
@@ -156,7 +156,7 @@ def _print_result(comparison: "Comparison", report: "Place", as_json: bool) -> N
         return
     from rich.console import Console
 
-    from gradscope.study.verdict_table import verdict_tables
+    from gradscope.study.comparing.verdict_table import verdict_tables
 
     console = Console()
     console.print(*verdict_tables(comparison))
@@ -168,10 +168,10 @@ def _print_result(comparison: "Comparison", report: "Place", as_json: bool) -> N
 
 
 def _print_grid(spec: "StudySpec", setup: "Setup", as_json: bool) -> None:
-    from gradscope.study.expected import expected_seconds, in_words
-    from gradscope.study.grid import expand_grid
-    from gradscope.study.selection import select_trials
-    from gradscope.study.workers import default_workers
+    from gradscope.study.running.expected import expected_seconds, in_words
+    from gradscope.study.running.workers import default_workers
+    from gradscope.study.spec.grid import expand_grid
+    from gradscope.study.spec.selection import select_trials
 
     trials = select_trials(expand_grid(spec), setup.only)
     workers = default_workers() if setup.workers is None else setup.workers

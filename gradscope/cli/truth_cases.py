@@ -32,7 +32,7 @@ def run_truth(out: "Place", *, as_json: bool) -> None:
     Raises:
         GradscopeError: some number is not as known.
     """
-    from gradscope.study.place import prepare_folder
+    from gradscope.study.running.place import prepare_folder
 
     prepare_folder(out)
     results = _run_cases()

@@ -17,8 +17,8 @@ from gradscope.errors import GradscopeError
 if TYPE_CHECKING:
     from gradscope.reporting.remedies import Subject
     from gradscope.runs.places import Place
-    from gradscope.study.loading import Mode
-    from gradscope.study.what_if import StudyModel
+    from gradscope.study.spec.loading import Mode
+    from gradscope.study.training.what_if import StudyModel
 
 NAME = "what-if"
 TITLE = "Remedies, tried"
@@ -60,7 +60,7 @@ def run_what_if(
     if dry_run:
         _print_plan(models, names, as_json)
         return
-    from gradscope.study.place import prepare_folder
+    from gradscope.study.running.place import prepare_folder
 
     prepare_folder(out)
     began = time.perf_counter()
@@ -76,15 +76,15 @@ def run_what_if(
 
 
 def _models(of: str | None, mode: "Mode", settings: Sequence[str], only: Sequence[str]) -> "list[StudyModel]":
-    from gradscope.study.catalogue import find_study
-    from gradscope.study.grid import expand_grid
-    from gradscope.study.loading import load_study
-    from gradscope.study.selection import select_trials
+    from gradscope.study.spec.catalogue import find_study
+    from gradscope.study.spec.grid import expand_grid
+    from gradscope.study.spec.loading import load_study
+    from gradscope.study.spec.selection import select_trials
 
     spec = load_study(find_study(of or _STUDY), mode, settings)
     chosen = only or (_PART if of is None else ())
     trials = select_trials(expand_grid(spec), chosen)
-    from gradscope.study.what_if import study_models
+    from gradscope.study.training.what_if import study_models
 
     return study_models(trials)
 
@@ -93,7 +93,7 @@ def _try(models: "Sequence[StudyModel]", remedies: Sequence[str]) -> "list[Subje
     import torch
 
     from gradscope.reporting.remedies import Subject
-    from gradscope.study.what_if import try_on
+    from gradscope.study.training.what_if import try_on
 
     threads = torch.get_num_threads()
     # The matrices are small: threads would only wait for one another.

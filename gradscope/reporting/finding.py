@@ -10,7 +10,7 @@ from gradscope.reporting.numbers import listed
 from gradscope.reporting.side_by_side import graded, memory_span
 
 if TYPE_CHECKING:
-    from gradscope.study.comparison import Comparison
+    from gradscope.study.comparing.comparison import Comparison
 
 _MOST_CLAIMS = 4
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gradscope.reporting.panel import Plate
     from gradscope.reporting.statement import TaskAnswer
     from gradscope.reporting.tables import Table
-    from gradscope.study.comparison import Comparison
+    from gradscope.study.comparing.comparison import Comparison
 
 _SECTIONS = (
     ("answer", "Answer"),

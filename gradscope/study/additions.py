@@ -2,8 +2,8 @@
 
 from gradscope.cells.cell_table import add_cell
 from gradscope.cells.initialisation_table import add_initialisation
-from gradscope.study.clipping_table import add_clipping
-from gradscope.study.measure_table import add_measure
+from gradscope.study.spec.clipping_table import add_clipping
+from gradscope.study.spec.measure_table import add_measure
 from gradscope.tasks.task_table import add_task
 
 __all__ = ["add_cell", "add_clipping", "add_initialisation", "add_measure", "add_task"]

@@ -129,7 +129,7 @@ def test_exp_rnn_keeps_its_matrix_orthogonal_and_its_gradient_as_long():
 
 def test_every_cell_has_a_meaning_and_a_reference_and_can_be_made():
     """The table and the modules cover the same names."""
-    from gradscope.study.dotted import resolve
+    from gradscope.study.spec.dotted import resolve
 
     for entry in CELL_TABLE.values():
         assert entry.meaning

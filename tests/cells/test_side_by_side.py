@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gradscope.cells.side_by_side import LOOPS, Weights
 from gradscope.cells.stock import gru, rnn_relu, rnn_tanh
-from gradscope.study.groups import CELLS
+from gradscope.study.running.groups import CELLS
 
 MAKE = {"rnn_tanh": rnn_tanh, "rnn_relu": rnn_relu, "gru": gru}
 

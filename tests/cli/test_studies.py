@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from gradscope.cells.cell_table import CELL_TABLE
 from gradscope.cells.initialisation_table import INITIALISATION_TABLE
 from gradscope.cli import main
-from gradscope.study import task_settings
-from gradscope.study.catalogue import built_in_studies
-from gradscope.study.clipping_table import CLIPPING_TABLE
-from gradscope.study.measure_table import MEASURE_TABLE
+from gradscope.study.spec import task_settings
+from gradscope.study.spec.catalogue import built_in_studies
+from gradscope.study.spec.clipping_table import CLIPPING_TABLE
+from gradscope.study.spec.measure_table import MEASURE_TABLE
 from gradscope.tasks.task_table import TASK_TABLE
 
 

@@ -11,7 +11,7 @@ import gradscope
 from gradscope.analysis import replay_agc, run_noise_scale
 from gradscope.errors import UsageError
 from gradscope.instrument.also import recurrent_radius
-from gradscope.study.clippings import agc
+from gradscope.study.training.clippings import agc
 from tests.instrument.training import assert_identical, make_model, train
 from tests.strategies import KINDS
 

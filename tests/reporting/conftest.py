@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from gradscope.reporting import report, study_page
-from gradscope.study.comparison import Comparison
+from gradscope.study.comparing.comparison import Comparison
 from tests.reporting.made import COMPARED, made_comparison
 from tests.reporting.made_run import write_run
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradscope.study.comparison import Comparison
+from gradscope.study.comparing.comparison import Comparison
 
 COMPARED = ("trials", "settings", "lags", "heat", "losses", "clipping")
 """Tables of a comparison that say in each row of which setting it is."""

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from gradscope.reporting.answer import TaskAnswer, answers, reference_clipping
-from gradscope.study.comparison import Comparison
+from gradscope.study.comparing.comparison import Comparison
 
 ROW = {
     "task": "adding",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gradscope.reporting import study_page
-from gradscope.study.comparison import Comparison
+from gradscope.study.comparing.comparison import Comparison
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("browser")]
 

@@ -12,7 +12,7 @@ import pytest
 from gradscope.errors import UsageError
 from gradscope.reporting import study_page
 from gradscope.reporting.study import heat_note
-from gradscope.study.comparison import Comparison, compare
+from gradscope.study.comparing.comparison import Comparison, compare
 from tests.reporting.made import COMPARED, made_comparison
 from tests.study.made_trials import write_trial
 

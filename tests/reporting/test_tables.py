@@ -15,7 +15,7 @@ from gradscope.reporting.tables import (
     underflow_cell,
     verdict_table,
 )
-from gradscope.study.comparison import Comparison
+from gradscope.study.comparing.comparison import Comparison
 
 
 def _row(comparison: Comparison, cell: str, initialisation: str) -> dict[str, Cell]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from gradscope.study.trial import Trial
+from gradscope.study.spec.trial import Trial
 
 
 @pytest.fixture

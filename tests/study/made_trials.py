@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gradscope.runs import RunWriter
-from gradscope.study.outcome import Outcome, write_outcome
+from gradscope.study.training.outcome import Outcome, write_outcome
 
 LAYER = "rnn.l0"
 

@@ -3,8 +3,8 @@
 import torch
 
 from gradscope.runs import RunWriter
-from gradscope.study.attempt import attempt_trial, finished_outcome
-from gradscope.study.outcome import read_outcome
+from gradscope.study.training.attempt import attempt_trial, finished_outcome
+from gradscope.study.training.outcome import read_outcome
 
 
 def test_an_exception_is_a_result(make_trial, tmp_path):

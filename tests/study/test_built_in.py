@@ -3,10 +3,10 @@
 import pytest
 
 from gradscope.errors import UsageError
-from gradscope.study.catalogue import built_in_studies
-from gradscope.study.expected import expected_seconds
-from gradscope.study.grid import expand_grid
-from gradscope.study.loading import load_study
+from gradscope.study.running.expected import expected_seconds
+from gradscope.study.spec.catalogue import built_in_studies
+from gradscope.study.spec.grid import expand_grid
+from gradscope.study.spec.loading import load_study
 
 STUDIES = built_in_studies()
 
@@ -54,7 +54,7 @@ def test_every_claim_is_about_settings_of_the_default_grid(name):
 @pytest.mark.parametrize("name", STUDIES)
 def test_time_is_bearable(name, tmp_path, monkeypatch):
     """On two processors as fast as the one of the table: four minutes by default, 40 s with --quick."""
-    monkeypatch.setattr("gradscope.study.expected._benchmark", lambda: 0.006)
+    monkeypatch.setattr("gradscope.study.running.expected._benchmark", lambda: 0.006)
 
     assert expected_seconds(_trials(name), tmp_path, workers=2) < 240
     assert expected_seconds(_trials(name, "quick"), tmp_path, workers=2) < 40

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradscope.study.choice import Choice, check_clipping, check_initialisation, parse_choice, parse_choices
+from gradscope.study.spec.choice import Choice, check_clipping, check_initialisation, parse_choice, parse_choices
 
 
 @pytest.mark.parametrize(

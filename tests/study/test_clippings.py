@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from gradscope.study.clipping_table import CLIPPING_TABLE, OMEGA
-from gradscope.study.dotted import resolve
+from gradscope.study.spec.clipping_table import CLIPPING_TABLE, OMEGA
+from gradscope.study.spec.dotted import resolve
 
 
 @pytest.fixture

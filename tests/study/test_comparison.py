@@ -12,8 +12,8 @@ import pytest
 
 from gradscope.errors import RunError
 from gradscope.runs import open_run
-from gradscope.study.comparison import Comparison, compare
-from gradscope.study.series import layer_words
+from gradscope.study.comparing.comparison import Comparison, compare
+from gradscope.study.comparing.series import layer_words
 from tests.study.made_trials import write_trial
 
 SPEC = SimpleNamespace(name="made", title="Made", question="What?")
@@ -238,7 +238,7 @@ def test_comparing_never_imports_torch(folders: list[Path]) -> None:
     """Who only reads a study's results does not wait for torch."""
     code = (
         "import sys, json; from pathlib import Path; from types import SimpleNamespace\n"
-        "from gradscope.study.comparison import compare\n"
+        "from gradscope.study.comparing.comparison import compare\n"
         "spec = SimpleNamespace(name='made', title='Made', question='What?')\n"
         "compare(spec, [Path(name) for name in json.loads(sys.argv[1])], {})\n"
         "print('torch' in sys.modules)"
@@ -251,7 +251,9 @@ def test_comparing_never_imports_torch(folders: list[Path]) -> None:
 def test_what_was_read_is_let_go(tmp_path, monkeypatch):
     """After the comparison no trial holds its tables: a study may be larger than the memory."""
     runs = []
-    monkeypatch.setattr("gradscope.study.evidence.open_run", lambda folder: runs.append(open_run(folder)) or runs[-1])
+    monkeypatch.setattr(
+        "gradscope.study.comparing.evidence.open_run", lambda folder: runs.append(open_run(folder)) or runs[-1]
+    )
     folders = [write_trial(tmp_path, f"t{seed}", rate=-0.2, seed=seed) for seed in range(3)]
 
     found = _compare(folders)

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from gradscope.study.expectation import held_against
-from gradscope.study.spec import Expectation
+from gradscope.study.spec.expectation import held_against
+from gradscope.study.spec.study_spec import Expectation
 
 
 def _trials(**losses):

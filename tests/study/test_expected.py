@@ -2,8 +2,8 @@
 
 import pytest
 
-from gradscope.study.expected import expected_seconds, in_words
-from gradscope.study.outcome import Outcome, write_outcome
+from gradscope.study.running.expected import expected_seconds, in_words
+from gradscope.study.training.outcome import Outcome, write_outcome
 
 
 def test_finished_trials_tell_the_pace(make_trial, tmp_path):
@@ -20,7 +20,7 @@ def test_finished_trials_tell_the_pace(make_trial, tmp_path):
 
 def test_trials_that_train_together_take_less_each(make_trial, tmp_path, monkeypatch):
     """In as many groups as there are; and finished ones tell the pace of those that train alone."""
-    monkeypatch.setattr("gradscope.study.expected._benchmark", lambda: 0.006)
+    monkeypatch.setattr("gradscope.study.running.expected._benchmark", lambda: 0.006)
     alone, together = ([make_trial(seed=s, iterations=4000, together=t) for s in range(8)] for t in (False, True))
 
     before = [expected_seconds(trials, tmp_path, workers=1) for trials in (alone, together)]

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from gradscope.errors import UsageError
-from gradscope.study.catalogue import find_study
-from gradscope.study.grid import expand_grid
-from gradscope.study.loading import load_study
-from gradscope.study.spec import StudySpec
-from gradscope.study.trial import Trial
+from gradscope.study.spec.catalogue import find_study
+from gradscope.study.spec.grid import expand_grid
+from gradscope.study.spec.loading import load_study
+from gradscope.study.spec.study_spec import StudySpec
+from gradscope.study.spec.trial import Trial
 
 
 def _spec(*blocks, **parts):
@@ -162,7 +162,7 @@ def test_vanishing_covers_what_it_promises():
 
 def test_reading_a_study_never_imports_torch():
     """The spec, the grid and the runner load without torch: mistakes are told at once."""
-    code = "import sys, gradscope.study.grid, gradscope.study.loading; sys.exit('torch' in sys.modules)"
+    code = "import sys, gradscope.study.spec.grid, gradscope.study.spec.loading; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradscope.study.groups import MOST, groups_of
+from gradscope.study.running.groups import MOST, groups_of
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 
 from gradscope.cells.cell_table import CELL_TABLE
 from gradscope.errors import UsageError
-from gradscope.study.catalogue import built_in_studies, find_study
-from gradscope.study.loading import load_study
+from gradscope.study.spec.catalogue import built_in_studies, find_study
+from gradscope.study.spec.loading import load_study
 
 GOOD = """
 name = "small"

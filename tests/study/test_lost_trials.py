@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from gradscope.cli import main
-from gradscope.study.grid import expand_grid
-from gradscope.study.loading import load_study
-from gradscope.study.outcome import read_outcome
-from gradscope.study.workers import run_on_cluster
+from gradscope.study.running.workers import run_on_cluster
+from gradscope.study.spec.grid import expand_grid
+from gradscope.study.spec.loading import load_study
+from gradscope.study.training.outcome import read_outcome
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,10 @@ from torch import nn
 from gradscope.dynamics import omega
 from gradscope.errors import UsageError
 from gradscope.runs import open_run
-from gradscope.study.loading import load_study
-from gradscope.study.network import Network
-from gradscope.study.omega import AddedOmega
-from gradscope.study.training import train_trial
+from gradscope.study.spec.loading import load_study
+from gradscope.study.training.network import Network
+from gradscope.study.training.omega import AddedOmega
+from gradscope.study.training.training import train_trial
 
 
 @pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])

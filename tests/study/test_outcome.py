@@ -1,6 +1,6 @@
 """A trial's end on disk."""
 
-from gradscope.study.outcome import Outcome, forget_outcome, read_outcome, write_outcome
+from gradscope.study.training.outcome import Outcome, forget_outcome, read_outcome, write_outcome
 
 
 def test_outcome_comes_back_as_written(tmp_path):

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from gradscope.errors import UsageError
-from gradscope.study.grid import expand_grid
-from gradscope.study.loading import load_study
+from gradscope.study.spec.grid import expand_grid
+from gradscope.study.spec.loading import load_study
 
 MODULE = """
 import numpy as np

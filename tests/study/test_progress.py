@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from gradscope.study.outcome import Outcome
-from gradscope.study.progress import StudyProgress
+from gradscope.study.running.progress import StudyProgress
+from gradscope.study.training.outcome import Outcome
 
 
 def test_pipe_gets_a_few_plain_lines(console):

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from gradscope.errors import RunError
-from gradscope.study.grid import expand_grid
-from gradscope.study.outcome import read_outcome
-from gradscope.study.runner import Setup, run_study
-from gradscope.study.spec import StudySpec
+from gradscope.study.running.runner import Setup, run_study
+from gradscope.study.spec.grid import expand_grid
+from gradscope.study.spec.study_spec import StudySpec
+from gradscope.study.training.outcome import read_outcome
 
 
 def _spec(**parts):

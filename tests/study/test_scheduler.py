@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from gradscope.errors import RunError
-from gradscope.study.loading import load_study
-from gradscope.study.runner import Setup, run_study
-from gradscope.study.workers import run_on_cluster
+from gradscope.study.running.runner import Setup, run_study
+from gradscope.study.running.workers import run_on_cluster
+from gradscope.study.spec.loading import load_study
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +119,7 @@ def test_scheduler_without_workers_is_told_and_waited_for(start_cluster, make_tr
 
 def test_workers_with_another_folder_of_that_name_are_told(start_cluster, make_trial, tmp_path, console, monkeypatch):
     """Trials that finished where this machine does not look: one message, not an empty report."""
-    monkeypatch.setattr("gradscope.study.runner.read_outcome", lambda _: None)
+    monkeypatch.setattr("gradscope.study.running.runner.read_outcome", lambda _: None)
     spec = load_study(_small(tmp_path), settings=["grid.seed=0..0", "training.iterations=3"])
 
     with pytest.raises(RunError, match=r"1 of 1 trials are finished, but not in .*every worker shares"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gradscope.study.sessions import Session, how_trained, keep_session
+from gradscope.study.running.sessions import Session, how_trained, keep_session
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ import pytest
 import torch
 
 from gradscope.runs import open_run
-from gradscope.study import together as shared_program
-from gradscope.study import training
-from gradscope.study.attempt import attempt_trials, finished_outcome
-from gradscope.study.task_settings import make_task
-from gradscope.study.together import train_together
-from gradscope.study.training import train_trial
-from gradscope.study.workers import run_on_cluster
+from gradscope.study.running.workers import run_on_cluster
+from gradscope.study.spec.task_settings import make_task
+from gradscope.study.training import together as shared_program
+from gradscope.study.training import training
+from gradscope.study.training.attempt import attempt_trials, finished_outcome
+from gradscope.study.training.together import train_together
+from gradscope.study.training.training import train_trial
 
 TABLES = ("iterations", "timesteps", "parameters", "gates")
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from gradscope.runs import open_run
-from gradscope.study.evidence import read_evidence
-from gradscope.study.outcome import write_outcome
-from gradscope.study.task_settings import make_task
-from gradscope.study.training import train_trial
+from gradscope.study.comparing.evidence import read_evidence
+from gradscope.study.spec.task_settings import make_task
+from gradscope.study.training.outcome import write_outcome
+from gradscope.study.training.training import train_trial
 
 # Wall time is the only thing that may differ between two runs of one trial.
 TIMING = ["seconds"]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from gradscope.study.verdict_table import verdict_tables
+from gradscope.study.comparing.verdict_table import verdict_tables
 
 
 def _comparison(**columns):

@@ -12,8 +12,8 @@ import pytest
 from distributed.comm import CommClosedError
 
 from gradscope.errors import RunError
-from gradscope.study import workers
-from gradscope.study.workers import run_on_cluster
+from gradscope.study.running import workers
+from gradscope.study.running.workers import run_on_cluster
 
 
 def _worker_processes():

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from distributed import Client
 
-from gradscope.study.trial import Trial
-from gradscope.study.workers import run_on_cluster
+from gradscope.study.running.workers import run_on_cluster
+from gradscope.study.spec.trial import Trial
 
 HERE, THERE = "10.77.0.1", "10.77.0.2"
 ADDRESS = f"tcp://{HERE}:8786"

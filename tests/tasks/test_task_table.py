@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gradscope.errors import UsageError
-from gradscope.study.task_settings import make_task
+from gradscope.study.spec.task_settings import make_task
 from gradscope.tasks.task_table import TASK_TABLE, add_task
 
 # What brings the data of these is not always installed.

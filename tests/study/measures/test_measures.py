@@ -9,14 +9,14 @@ from torch import nn
 
 from gradscope.dynamics import random_error, truncated_cosine, truncated_error
 from gradscope.errors import UsageError
-from gradscope.study.measures.products import products
-from gradscope.study.measures.states import gates, states
-from gradscope.study.measures.swept import swept
-from gradscope.study.measures.truncation import truncation
-from gradscope.study.measures.twin import twin
-from gradscope.study.measures.two_time import term_sizes, two_time
-from gradscope.study.network import build_network
-from gradscope.study.task_settings import make_task
+from gradscope.study.spec.task_settings import make_task
+from gradscope.study.training.measures.products import products
+from gradscope.study.training.measures.states import gates, states
+from gradscope.study.training.measures.swept import swept
+from gradscope.study.training.measures.truncation import truncation
+from gradscope.study.training.measures.twin import twin
+from gradscope.study.training.measures.two_time import term_sizes, two_time
+from gradscope.study.training.network import build_network
 
 SEQUENCES = 3
 
@@ -194,7 +194,7 @@ def test_a_difference_between_twins_is_seen(make_trial, monkeypatch):
     task = make_task("recall", {"lag": 6})
     apart = {}
     for order in ("ifgo", "figo"):
-        monkeypatch.setattr("gradscope.study.measures.twin._LSTM", tuple(order))
+        monkeypatch.setattr("gradscope.study.training.measures.twin._LSTM", tuple(order))
         (lines,) = twin(build_network(trial, task), task, trial)
         apart[order] = float(lines.told.rpartition(" ")[2])
 

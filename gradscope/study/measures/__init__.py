@@ -1,1 +1,0 @@
-"""What can be measured of a network while it trains: one file a kind, listed in `gradscope.study.measure_table`."""

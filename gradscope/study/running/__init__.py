@@ -1,0 +1,1 @@
+"""A whole study: trials given out to workers, waited for and compared."""

@@ -1,0 +1,1 @@
+"""Training of trials, watched, and what each leaves on disk."""
