@@ -29,29 +29,28 @@ class Cost:
         self._recorded: deque[float] = deque(maxlen=self._WINDOW)
         self._count = 0
         self._total = 0.0
-        self._own = 0.0
+        self._in_hooks = 0.0
         self._beside = 0.0
 
-    def add(self, seconds: float, in_hooks: float, beside: float, *, recorded: bool) -> Charge:
+    def add(self, seconds: float, in_hooks: float, beside: float, worked_out: int, *, recorded: bool) -> Charge:
         """Add one iteration.
 
         Args:
             seconds: that it took.
             in_hooks: time in gradscope's own code while the training waited.
-            beside: time of all jobs so far in a thread beside the training; what came since the last recorded iteration
-                is mostly what came of that one, and counts for this one.
+            beside: time of all jobs so far in a thread beside the training.
+            worked_out: of how many recorded iterations they were. What comes of this one is not known yet: it is
+                charged with the mean of those.
             recorded: whether the iteration was.
 
         Returns:
             What it is charged with.
         """
-        later = 0.0
-        if recorded:
-            since, self._beside = beside - self._beside, beside
-            later = _SLOWDOWN * since
+        later = _SLOWDOWN * beside / worked_out if recorded and worked_out else 0.0
         charge = Charge(seconds + later, in_hooks + later)
         self._total += seconds
-        self._own += charge.own
+        self._in_hooks += in_hooks
+        self._beside = beside
         self._count += recorded
         (self._recorded if recorded else self._idle).append(charge.seconds)
         return charge
@@ -59,7 +58,7 @@ class Cost:
     @property
     def fraction(self) -> float:
         """Time added by watching, as a fraction of what the training would have taken without; NaN before any."""
-        extra = self._own
+        extra = self._in_hooks + _SLOWDOWN * self._beside
         if self._idle and self._recorded:
             # Hooks also slow the backward pass where no clock of ours runs: the difference to idle iterations shows it.
             extra = max(extra, self._count * (median(self._recorded) - median(self._idle)))

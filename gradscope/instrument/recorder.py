@@ -262,7 +262,8 @@ class Recorder:
             )
         seconds = time.perf_counter() - self._started
         with self._guard:
-            charge = self._cost.add(seconds, self._guard.seconds, self._worker.seconds, recorded=self._recording)
+            beside, worked_out = self._worker.seconds, self._collector.worked_out
+            charge = self._cost.add(seconds, self._guard.seconds, beside, worked_out, recorded=self._recording)
             self._schedule.observe(self._iteration, *charge, recorded=self._recording)
         self._iteration += 1
         if not self._stopped:

@@ -90,6 +90,7 @@ class Budget:
     """
 
     _IN_ADVANCE = frozenset({0, 1, 2, 4, 8, 16})
+    _FIRST_THAT_IS_PAID = 17
     _WINDOW = 31
     _SPENT = 0.8
 
@@ -103,7 +104,7 @@ class Budget:
         self._recorded: deque[float] = deque(maxlen=self._WINDOW)
         self._own: deque[float] = deque(maxlen=self._WINDOW)
         self._count = 0
-        self._next = max(self._IN_ADVANCE) + 1
+        self._next = self._FIRST_THAT_IS_PAID
 
     def wants(self, iteration: int) -> bool:
         """Return whether `iteration` is one of the first, or all recordings so far are paid for."""
@@ -121,13 +122,18 @@ class Budget:
             self._own.append(own_seconds)
         if self._idle and self._recorded:
             idle = median(self._idle)
-            cost = max(median(self._own), median(self._recorded) - idle)
+            cost = max(_typical(self._own), _typical(self._recorded) - idle)
             allowed = self._SPENT * self.fraction * idle
             spared = max(allowed - median(self._idle_own), allowed / 2)
-            self._next = max(iteration + 1, math.ceil((self._count + 1) * cost / spared))
+            self._next = max(iteration + 1, self._FIRST_THAT_IS_PAID, math.ceil((self._count + 1) * cost / spared))
 
     def __repr__(self) -> str:
         return f"Budget({self.fraction})"
+
+
+def _typical(seconds: deque[float]) -> float:
+    # The newest for themselves: what is worked out beside the training is not known yet in the first few.
+    return max(median(seconds), median(list(seconds)[-3:]))
 
 
 def as_whole(value: object) -> int | None:

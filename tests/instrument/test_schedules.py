@@ -54,6 +54,18 @@ def test_budget_waits_as_long_as_a_recording_costs() -> None:
     assert {b - a for a, b in itertools.pairwise(recorded[6:])} == {25}
 
 
+def test_budget_believes_what_is_known_last() -> None:
+    """What is worked out beside the training is not known yet in the first few: they are no measure of a recording."""
+    budget = Budget(0.05)
+    for iteration in range(17):
+        recorded = budget.wants(iteration)
+        charged = 4.0 if recorded and iteration >= 4 else 0.0
+        budget.observe(iteration, 1.0 + charged, charged, recorded=recorded)
+    # Seven recordings of 4 idle iterations each, at 4 % of the training.
+    assert not any(budget.wants(iteration) for iteration in range(17, 700))
+    assert budget.wants(701)
+
+
 def test_budget_pays_idle_iterations_first() -> None:
     """Where 1 % of each idle iteration is gradscope's, 3 of 4 % are left; where it is more, half is all the same."""
 

@@ -38,10 +38,12 @@ class Collector:
 
     Attributes:
         newest: pass of each layer.
+        worked_out: how many recorded iterations have come here with all their passes.
     """
 
     def __init__(self, sink: Sink) -> None:
         self.newest = NewestPasses()
+        self.worked_out = 0
         self._sink = sink
 
     def add_pass(self, work: Work, iteration: int, scale: Tensor | None) -> None:
@@ -65,6 +67,7 @@ class Collector:
         for one in ended:
             rows = None if one.changes is None else one.changes.measured()
             self._sink.add_iteration(IterationRecord(one.iteration, one.scalars, rows), recorded=one.recorded)
+            self.worked_out += one.recorded
         self._sink.flush_if_due()
 
     def flush(self) -> None:

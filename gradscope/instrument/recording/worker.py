@@ -88,7 +88,7 @@ class Worker:
             )
         if self._executor is None or size is None:
             self.join()
-            self._run([job])
+            self._run(job)
             self._raise()
             return
         self._held.append(job)
@@ -109,7 +109,8 @@ class Worker:
             self._begun.append((self._executor.submit(self._run_in_thread, jobs), self._held_bytes))
             self._held_bytes = 0
         except RuntimeError:  # The interpreter is on its way out, and the thread has ended.
-            self._run(jobs)
+            for job in jobs:
+                self._run(job)
 
     def make_room(self) -> None:
         """Return when not many jobs wait any more, and the copies that they hold in memory.
@@ -156,17 +157,18 @@ class Worker:
             del error  # An error holds the frames that it went through, and with them whatever they refer to.
 
     def _run_in_thread(self, jobs: list[Job]) -> None:
-        self._thread, started = threading.get_ident(), time.perf_counter()
-        self._run(jobs)
-        self.seconds += time.perf_counter() - started
+        self._thread = threading.get_ident()
+        while jobs:  # A job that is done is let go at once, with what it holds.
+            started = time.perf_counter()
+            self._run(jobs.pop(0))
+            self.seconds += time.perf_counter() - started
 
-    def _run(self, jobs: list[Job]) -> None:
+    def _run(self, job: Job) -> None:
         if self._failed:
             return
         try:
             with torch.no_grad(), self._without_autocast():
-                while jobs:  # A job that is done is let go at once, with what it holds.
-                    jobs.pop(0)()
+                job()
         except Exception as error:  # noqa: BLE001 - it is raised where training waits for the jobs
             self._failed, self._error = True, error
 
