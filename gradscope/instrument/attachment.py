@@ -29,7 +29,7 @@ class Attachment:
         guard: around everything that a hook does.
         alarm: looks at states.
         backward_ended: called with the calls that a backward pass reached, in the order of the forward passes.
-        when_python_waits: called before the training computes for long without Python's lock.
+        forward_computes: called when a forward pass, be it an evaluation's, computes.
 
     Attributes:
         guard: the same.
@@ -44,14 +44,14 @@ class Attachment:
         guard: Guard,
         alarm: NonfiniteAlarm,
         backward_ended: Callable[[ParameterWatch, list[ForwardCall]], None],
-        when_python_waits: Callable[[], None],
+        forward_computes: Callable[[], None],
     ) -> None:
         self.guard = guard
         self.parameters: ParameterWatch | None = None
         self._hooked: ParameterWatch | None = None
         self._sources, self._named, self._also = sources, parameters, also
         self._alarm, self._backward_ended = alarm, backward_ended
-        self._when_python_waits = when_python_waits
+        self._forward_computes = forward_computes
         self._calls: weakref.WeakSet[ForwardCall] = weakref.WeakSet()
         self._waiting: defaultdict[int, list[ForwardCall]] = defaultdict(list)
         self._skipped: set[str] = set()
@@ -99,7 +99,7 @@ class Attachment:
 
     def computing(self) -> None:
         """Let what came of the iteration before be worked out meanwhile."""
-        self._when_python_waits()
+        self._forward_computes()
 
     def called(self, call: ForwardCall) -> None:
         """Take note of a forward call, so that it is dropped when the iteration ends."""

@@ -82,7 +82,10 @@ class Listener(Protocol):
         """Must be around everything that a hook of a source does in the forward pass."""
 
     def computing(self) -> None:
-        """Take note that PyTorch is about to compute for long in one call, without Python's lock."""
+        """Take note that a forward pass computes: what came of the iteration before may be worked out beside it.
+
+        A fused module says so when its kernel is called: that computes for long without Python's lock.
+        """
 
     def called(self, call: ForwardCall) -> None:
         """Take note of a forward call, so that it is dropped when the iteration ends."""

@@ -129,9 +129,7 @@ def test_every_call_of_one_backward_pass_is_written_as_it_was(tmp_path: Path) ->
     assert together["hidden_norm"].tolist() == single["hidden_norm"].tolist()
 
 
-@pytest.mark.parametrize("next_is_recorded", [True, False])
-def test_jobs_begin_where_python_waits(monkeypatch: pytest.MonkeyPatch, next_is_recorded: bool) -> None:
-    """Where the next iteration is recorded too, not beside its Python code, but when its layer computes."""
+def _watched_for_the_first_job(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     begun = threading.Event()
     add_pass = Collector.add_pass
 
@@ -140,6 +138,13 @@ def test_jobs_begin_where_python_waits(monkeypatch: pytest.MonkeyPatch, next_is_
         add_pass(*arguments)
 
     monkeypatch.setattr(Collector, "add_pass", note)
+    return begun
+
+
+@pytest.mark.parametrize("next_is_recorded", [True, False])
+def test_jobs_begin_where_a_kernel_computes(monkeypatch: pytest.MonkeyPatch, next_is_recorded: bool) -> None:
+    """Where the next iteration is recorded too, not beside its Python code, but when its layer computes."""
+    begun = _watched_for_the_first_job(monkeypatch)
     layer, batch = nn.GRU(3, 32), torch.randn(40, 8, 3)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     with gradscope.watch(layer, optimizer, schedule=gradscope.At([0, 1] if next_is_recorded else [0])):
@@ -147,4 +152,18 @@ def test_jobs_begin_where_python_waits(monkeypatch: pytest.MonkeyPatch, next_is_
         optimizer.step()
         assert begun.wait(0.05 if next_is_recorded else 10) != next_is_recorded
         layer(batch)
+        assert begun.wait(10)
+
+
+def test_jobs_do_not_wait_for_the_end_of_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two recorded iterations a user may evaluate for long: what was recorded is worked out all the same."""
+    begun = _watched_for_the_first_job(monkeypatch)
+    layer, batch = nn.GRU(3, 32), torch.randn(40, 8, 3)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    with gradscope.watch(layer, optimizer, schedule=1):
+        layer(batch)[0].sum().backward()
+        optimizer.step()
+        assert not begun.wait(0.05)
+        with torch.no_grad():
+            layer(batch)
         assert begun.wait(10)

@@ -101,6 +101,7 @@ class FusedSource:
     def _before_forward(self, listener: Listener, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with listener.guard:
             if not torch.is_grad_enabled() or is_captured():
+                listener.computing()
                 self._open.append(None)
                 return
             if is_under_torch_func():
