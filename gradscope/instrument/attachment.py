@@ -2,7 +2,7 @@
 
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -13,6 +13,7 @@ from torch.autograd import Variable
 from gradscope.instrument.guard import Guard, say
 from gradscope.instrument.nonfinite import NonfiniteAlarm
 from gradscope.instrument.parameters import ParameterWatch
+from gradscope.instrument.replaced import ReplacedParameters
 from gradscope.instrument.source import ForwardCall, Source, Unrecordable
 
 _MOST_BACKWARDS = 2_000
@@ -24,7 +25,7 @@ class Attachment:
 
     Args:
         sources: that are watched.
-        parameters: name to parameter.
+        model: whose parameters are watched.
         also: what else is recorded of the parameters.
         guard: around everything that a hook does.
         alarm: looks at states.
@@ -39,7 +40,7 @@ class Attachment:
     def __init__(
         self,
         sources: Sequence[Source],
-        parameters: Mapping[str, nn.Parameter],
+        model: nn.Module,
         also: frozenset[str],
         guard: Guard,
         alarm: NonfiniteAlarm,
@@ -49,7 +50,8 @@ class Attachment:
         self.guard = guard
         self.parameters: ParameterWatch | None = None
         self._hooked: ParameterWatch | None = None
-        self._sources, self._named, self._also = sources, parameters, also
+        self._sources, self._named, self._also = sources, dict(model.named_parameters()), also
+        self._replaced = ReplacedParameters(model, self._named)
         self._alarm, self._backward_ended = alarm, backward_ended
         self._forward_computes = forward_computes
         self._calls: weakref.WeakSet[ForwardCall] = weakref.WeakSet()
@@ -75,11 +77,13 @@ class Attachment:
         Raises:
             Exception: what went wrong with one of them, after the others.
         """
-        self.parameters, self._backwards = None, 0
+        watch, self.parameters, self._backwards = self.parameters, None, 0
         calls = [*self._calls]
         self._calls.clear()
         self._waiting.clear()
         _do_all([call.drop for call in calls])
+        if watch is not None:
+            self._replaced.look(watch.without_gradient())
 
     def detach(self) -> None:
         """Take all hooks off, and let go of the iteration's calls.
@@ -96,6 +100,7 @@ class Attachment:
         with suppress(Exception):
             self.detach()
         self._sources, self._named = (), {}
+        self._replaced.forget()
 
     def computing(self) -> None:
         """Let what came of the iteration before be worked out meanwhile."""

@@ -25,7 +25,6 @@ from gradscope.instrument.recording.collector import Collector
 from gradscope.instrument.recording.ledger import Ledger
 from gradscope.instrument.recording.sink import Sink
 from gradscope.instrument.recording.worker import Worker
-from gradscope.instrument.replaced import ReplacedParameters
 from gradscope.instrument.scalars import checked_scalar
 from gradscope.instrument.schedules import Schedule
 from gradscope.instrument.skipped_steps import SkippedSteps
@@ -57,9 +56,7 @@ class Recorder:
         probes: Probes,
     ) -> None:
         self._probes, self._taps = probes, taps
-        parameters = dict(model.named_parameters())
-        self._replaced = ReplacedParameters(model, parameters)
-        self._device = next(iter(parameters.values())).device
+        self._device = next(model.parameters()).device
         self._worker, self._collector = Worker(self._device), Collector(sink)
         self._ledger = Ledger(self._worker, self._collector)
         self._optimizers = list(optimizers)
@@ -68,7 +65,7 @@ class Recorder:
         self._alarm = NonfiniteAlarm(self._ledger.add_nonfinite)
         self._guard = Guard(self._give_up)
         self._hooks = Attachment(
-            [*sources, taps], parameters, also, self._guard, self._alarm, self._after_backward, self._worker.begin
+            [*sources, taps], model, also, self._guard, self._alarm, self._after_backward, self._worker.begin
         )
         self._stopped, self._iteration = False, 0
         self._step = OutermostStep()
@@ -254,7 +251,6 @@ class Recorder:
             with self._guard, torch.no_grad():
                 if self._hooks.parameters is not None:
                     changes = self._hooks.parameters.after_update()
-                    self._replaced.look(self._hooks.parameters.without_gradient())
                 self._hooks.end_iteration()
         with self._guard:
             self._ledger.end_iteration(
@@ -306,5 +302,4 @@ class Recorder:
         # Who keeps a closed recorder keeps what it recorded, and not the model.
         self._hooks.forget()
         self._probes.forget()
-        self._replaced.forget()
         self._optimizers, self._scaler, self._skips = [], None, None
