@@ -17,6 +17,7 @@ _ROUNDING = 4
 def direct_gradient(
     total: Float[Tensor, "time batch hidden"],
     recurrent: Float[Tensor, "time_but_last batch hidden"],
+    terms: Float[Tensor, "time_but_last batch"],
     links: Sequence[Link],
     unmoved: Bool[Tensor, " time_but_last"],
     dtype: torch.dtype,
@@ -30,6 +31,7 @@ def direct_gradient(
     Args:
         total: a_t.
         recurrent: J_{t+1}^T a_{t+1} of each time but the last; NaN where it is not known.
+        terms: how large the terms are that it is the sum of.
         links: of each time but the last to the next. Nothing is subtracted over a cut.
         unmoved: of each time but the last, whether the next was handed the very same values.
         dtype: that the backward pass computed in.
@@ -43,8 +45,9 @@ def direct_gradient(
         cut, changed, moved = (_where(links, link, total.device) for link in (Link.CUT, Link.CHANGED, Link.MOVED))
         unknown = changed | (moved & ~unmoved)
         recurrent = recurrent.masked_fill(unknown[:, None, None], torch.nan).masked_fill(cut[:, None, None], 0)
+        terms = terms.masked_fill(cut[:, None], 0)
     difference = total[:-1] - recurrent
-    size = vector_norm(total[:-1]) + vector_norm(recurrent)
+    size = vector_norm(total[:-1]) + terms
     # float16 has few numbers near 0: there they lie as far apart as its smallest one is large.
     numbers = torch.finfo(dtype)
     smallest = numbers.smallest_normal * numbers.eps * math.sqrt(total.shape[2])

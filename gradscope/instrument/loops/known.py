@@ -128,7 +128,7 @@ def _direct(
     """Return what entered directly of what came to the states themselves."""
     links = [call.links[HIDDEN] if call.links else Link.CUT for call in unrolled.calls[1:]]
     unmoved = same_values(given.states[HIDDEN][:-1], given.before[HIDDEN][1:])
-    return direct_gradient(own, times.recurrent_part[1:], links, unmoved, dtype)
+    return direct_gradient(own, times.recurrent_part[1:], times.terms[1:], links, unmoved, dtype)
 
 
 def _refers_to(reference: weakref.ref[Tensor], tensor: Tensor) -> bool:

@@ -13,6 +13,7 @@ from gradscope.instrument.loops.direct import direct_gradient, same_values
 from gradscope.instrument.loops.loop_pass import LoopPass
 from gradscope.instrument.loops.replay import Transitions, replay
 from gradscope.instrument.loops.unrolled import CELL, HIDDEN, Unrolled, as_vectors
+from gradscope.instrument.norms import vector_norm
 from gradscope.instrument.source import Unrecordable
 
 
@@ -90,7 +91,7 @@ class TaughtCell:
         unmoved = same_values(unrolled.states[HIDDEN][:-1], transitions.handed[HIDDEN])
         sent = as_vectors(sent).masked_fill(~agrees[:, None, None], torch.nan)
         dtype = transitions.autocast or unrolled.states[HIDDEN].dtype
-        return direct_gradient(total, sent, links, unmoved, dtype)
+        return direct_gradient(total, sent, vector_norm(sent), links, unmoved, dtype)
 
 
 def _transitions(unrolled: Unrolled) -> Transitions | None:

@@ -48,6 +48,7 @@ class Times:
 
     Attributes:
         recurrent_part: what a_t sends into h_{t-1}.
+        terms: how large the terms are that it is the sum of.
         weight_norm: norm of time t's term in dL/dW_hh.
         saturation: share of flat units.
         gates: name to activation.
@@ -55,6 +56,7 @@ class Times:
     """
 
     recurrent_part: Float[Tensor, "time batch hidden"]
+    terms: Float[Tensor, "time batch"]
     weight_norm: Float[Tensor, " time"]
     saturation: Float[Tensor, " time"]
     gates: Mapping[str, Float[Tensor, "time batch units"]] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class Times:
         cells = [part.cell_gradient for part in parts if part.cell_gradient is not None]
         return Times(
             torch.cat([part.recurrent_part for part in parts]),
+            torch.cat([part.terms for part in parts]),
             torch.cat([part.weight_norm for part in parts]),
             torch.cat([part.saturation for part in parts]),
             {name: torch.cat([part.gates[name] for part in parts]) for name in parts[0].gates},
@@ -80,8 +83,8 @@ def _elman(given: Given, weights: LayerWeights, nonlinearity: Nonlinearity) -> T
     delta = activation_derivative(hidden, nonlinearity, out=torch.empty_like(hidden))
     saturation = (delta < 1 - FLAT_TANH**2).to(hidden.dtype).mean((1, 2))
     delta.mul_(total)
-    recurrent = delta @ weights.recurrent
-    return Times(recurrent, _weight_norm(delta, before, total), saturation)
+    recurrent, terms = delta @ weights.recurrent, _terms(delta, weights)
+    return Times(recurrent, terms, _weight_norm(delta, before, total), saturation)
 
 
 def _gru(given: Given, weights: LayerWeights) -> Times:
@@ -91,8 +94,9 @@ def _gru(given: Given, weights: LayerWeights) -> Times:
     gru_preactivation_factors(gates, before, out=delta)
     rows = delta.mul_(total.unsqueeze(2)).flatten(2)
     recurrent = torch.addcmul(rows @ weights.recurrent, gates.update, total)
+    terms = _terms(rows, weights) + vector_norm(gates.update * total)
     named = {"reset": gates.reset, "update": gates.update}
-    return Times(recurrent, _weight_norm(rows, before, total), _saturation(gates.candidate), named)
+    return Times(recurrent, terms, _weight_norm(rows, before, total), _saturation(gates.candidate), named)
 
 
 def _lstm(given: Given, weights: LayerWeights) -> Times:
@@ -109,10 +113,16 @@ def _lstm(given: Given, weights: LayerWeights) -> Times:
     delta[:, :, :3].mul_(cell_total.unsqueeze(2))
     delta[:, :, 3].mul_(unprojected)
     rows = delta.flatten(2)
-    recurrent = rows @ weights.recurrent
+    recurrent, terms = rows @ weights.recurrent, _terms(rows, weights)
     named = {name: gates[:, :, row] for name, row in (("input", 0), ("forget", 1), ("output", 3))}
     norm = _weight_norm(rows, before, total, cell_total)
-    return Times(recurrent, norm, _saturation(tanh_cell), named, cell_total)
+    return Times(recurrent, terms, norm, _saturation(tanh_cell), named, cell_total)
+
+
+def _terms(rows: Float[Tensor, "time batch rows"], weights: LayerWeights) -> Float[Tensor, "time batch"]:
+    # Of the products that W_hh^T delta_t sums, the root of the sum of squares: where they cancel, it is this, and not
+    # their sum, that says how large the rounding is.
+    return vector_norm(rows * weights.recurrent.norm(dim=1))
 
 
 def _saturation(activation: Float[Tensor, "time batch hidden"]) -> Float[Tensor, " time"]:
