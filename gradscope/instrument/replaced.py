@@ -9,10 +9,10 @@ from gradscope.instrument.guard import say
 
 
 class ReplacedParameters:
-    """Says, once, that a parameter without a gradient is not the model's any more.
+    """Says that a parameter without a gradient is not the model's any more.
 
-    Only names that had a gradient until now, or none in the first iteration, are looked up: going through a model in
-    every recorded iteration would cost a small one as much as the rest of a hook.
+    Each name is looked up once: going through a model in every recorded iteration would cost a small one as much as the
+    rest of a hook.
 
     Args:
         model: that is watched; it is not held.

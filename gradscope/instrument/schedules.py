@@ -90,7 +90,7 @@ class Budget:
     """
 
     _IN_ADVANCE = frozenset({0, 1, 2, 4, 8, 16})
-    _FIRST_THAT_IS_PAID = 17
+    _FIRST_THAT_IS_PAID = max(_IN_ADVANCE) + 1
     _WINDOW = 31
     _SPENT = 0.8
 
