@@ -14,12 +14,20 @@ from distributed.comm import CommClosedError
 from gradscope.errors import RunError
 from gradscope.study.running import workers
 from gradscope.study.running.workers import run_on_cluster
+from gradscope.study.training.attempt import finished_outcome
 
 
 def _worker_processes():
     # Forks of the process that has imported everything, which stays for the next cluster.
     servers = (child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline()))
     return [worker for server in servers for worker in server.children()]
+
+
+def _wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -41,15 +49,31 @@ def test_killed_worker_is_replaced_and_every_trial_finishes(make_trial, tmp_path
     outcomes = next(results)
     killed = _worker_processes()[0]
     os.kill(killed.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while killed in (alive := _worker_processes()) or len(alive) < 2:  # the one in its place is such a fork too
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    # The one in its place is such a fork too.
+    _wait_until(lambda: killed not in (alive := _worker_processes()) and len(alive) == 2)
     outcomes += chain.from_iterable(results)
 
     assert sorted(outcome.trial for outcome in outcomes) == sorted(trial.id for trial, _ in jobs)
     assert {outcome.status for outcome in outcomes} == {"finished"}
     assert _worker_processes() == []
+
+
+@pytest.mark.slow
+def test_outcomes_whose_worker_died_before_they_were_fetched_are_found_again(make_trial, tmp_path):
+    """Dask takes back that they were finished: that is no reason to say that its scheduler is gone."""
+    jobs = [(trial := make_trial(seed=seed, length=8 + seed), tmp_path / trial.id) for seed in range(3)]
+    results = run_on_cluster(jobs, workers=1)
+
+    outcomes = next(results)
+    _wait_until(lambda: all(finished_outcome(folder) for _, folder in jobs))
+    time.sleep(0.5)  # for the news of it to come; what counts is that nobody asks before the worker dies
+    ended = _worker_processes()[0]
+    os.kill(ended.pid, signal.SIGKILL)
+    _wait_until(lambda: ended not in (alive := _worker_processes()) and len(alive) == 1)
+    outcomes += chain.from_iterable(results)
+
+    assert sorted(outcome.trial for outcome in outcomes) == sorted(trial.id for trial, _ in jobs)
+    assert {outcome.status for outcome in outcomes} == {"finished"}
 
 
 def test_running_scheduler_is_used(make_trial, tmp_path):

@@ -69,6 +69,9 @@ def run_on_cluster(
         try:
             ended = as_completed(list(group_of), loop=client.loop, raise_errors=False)  # type: ignore[no-untyped-call]
             for future in ended:
+                if future.status == "lost":  # The worker that kept the outcomes died before they were fetched.
+                    ended.add(future)  # Another attempts the trials again, and finds what is on disk.
+                    continue
                 yield _results(future, group_of.pop(future))
         finally:
             with contextlib.suppress(Exception):
