@@ -181,6 +181,29 @@ def lstm_adjoint(
     return rows_at[0] @ recurrent, carried
 
 
+def lstm_state_adjoint(
+    total: Float[Tensor, "time batch hidden"],
+    gates: Float[Tensor, "time batch 4 hidden"],
+    tanh_cell: Float[Tensor, "time batch hidden"],
+    factors: Float[Tensor, "time batch 4 hidden"],
+    cell_gradient: Float[Tensor, "time batch hidden"],
+) -> None:
+    """Finish an LSTM of which it is known what goes from each time to the one before: no time waits for another.
+
+    Args:
+        total: dL/dh_t by every path.
+        gates: i, f, g, o as activated.
+        tanh_cell: tanh(c_t).
+        factors: from `lstm_preactivation_factors`; become delta_t in the rows i, f, g, o.
+        cell_gradient: what comes back to c_t from the next time, or directly from the loss at the end; becomes dL/dc_t.
+    """
+    output_gate = gates[:, :, 3]
+    into_cell = torch.addcmul(output_gate, output_gate, tanh_cell.square(), value=-1)
+    cell_gradient.addcmul_(into_cell, total)
+    factors[:, :, :3].mul_(cell_gradient.unsqueeze(2))
+    factors[:, :, 3].mul_(total)
+
+
 def lstm_cell_adjoint(
     total: Float[Tensor, "time batch hidden"],
     gates: Float[Tensor, "time batch 4 units"],

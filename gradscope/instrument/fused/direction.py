@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from gradscope.cells.weights import LayerWeights, layer_weights
 from gradscope.instrument.fused.direct_gradient import DirectGradient, in_order
 from gradscope.instrument.fused.kernels import KernelArguments
 from gradscope.instrument.fused.layouts import Layout
+from gradscope.instrument.fused.onednn import KeptStates, read_kept
 from gradscope.instrument.fused.ownership import nobody_else_holds
 from gradscope.instrument.fused.workspace import Workspace
 
@@ -51,6 +52,8 @@ class Direction:
             what goes from it back into the state before; None where there are none.
         projected: gradient of W_ih x_t + b_ih, time-major or the rows of a packed sequence; None where it was not seen.
         saved_gates: what a GRU's forward pass saved, in the order of processing; None where it was not read.
+        kept: memory that oneDNN's LSTM keeps for its backward pass; None where it is not seen.
+        left: what the backward pass left there, once it was taken over.
     """
 
     def __init__(self, arguments: KernelArguments, index: int, output: Tensor, layout: Layout) -> None:
@@ -76,6 +79,8 @@ class Direction:
         self.recurrent: Tensor | None = None
         self.projected: Tensor | None = None
         self.saved_gates: SavedGates | None = None
+        self.kept: UInt8[Tensor, " bytes"] | None = None
+        self.left: KeptStates | None = None
 
     @property
     def hidden(self) -> Float[Tensor, "time batch hidden"]:
@@ -149,10 +154,14 @@ class Direction:
         own = copy(self)
         own._hidden = _taken("hidden", self._hidden, memory, self._references + _OF_THE_CALL)
         own._initial = tuple(memory.copy(f"initial{number}", state) for number, state in enumerate(self._initial))
-        needed = self._weights
+        kept = None if self.kept is None else read_kept(self.kept, self.shape, self._sequence.shape[-1])
+        own.left = None if kept is None else kept.copied(memory)
         if self.projected is not None and (self.kind != "gru" or self.saved_gates is not None):
             needed = {_RECURRENT: self._weights[_RECURRENT]}
+        elif kept is not None and kept.has_agreed:
+            needed = {}
         else:
+            needed = self._weights
             own._sequence = memory.copy("sequence", self._sequence)
         own._weights = {position: memory.copy(f"weight{position}", weight) for position, weight in needed.items()}
         arrived = {
@@ -167,7 +176,7 @@ class Direction:
 
     def drop_graph(self) -> None:
         """Hold nothing of the autograd graph any more."""
-        self.recurrent = self.projected = self.saved_gates = None
+        self.recurrent = self.projected = self.saved_gates = self.kept = None
 
     def drop(self) -> None:
         """Hold nothing of the forward pass any more."""

@@ -31,18 +31,27 @@ def projection_node(kind: str, last_hidden: Tensor, direction: int) -> Node | No
         last_hidden: h_n of a single layer.
         direction: 0 for forwards, 1 for backwards.
     """
-    node = _below(last_hidden.grad_fn, "StackBackward0", direction)
+    node = below(last_hidden.grad_fn, "StackBackward0", direction)
     while node is not None and node.name() in _JOINED:
-        node = _below(node, node.name(), 0)
+        node = below(node, node.name(), 0)
     for name, position in _FROM_STATE_TO_PROJECTION[kind]:
-        node = _below(node, name, position)
-    return None if node is None or node.name() not in _CUT else _below(node, node.name(), 0)
+        node = below(node, name, position)
+    return None if node is None or node.name() not in _CUT else below(node, node.name(), 0)
 
 
-def _below(node: Node | None, name: str, position: int) -> Node | None:
+def below(node: Node | None, name: str, position: int) -> Node | None:
+    """Return what a node got at a position, if it is a node of that name; None otherwise."""
     if node is None or node.name() != name or len(node.next_functions) <= position:
         return None
     return node.next_functions[position][0]
+
+
+def sequence_node(output: Tensor) -> Node | None:
+    """Return the node that made a layer's output sequence, time-major."""
+    node = output.grad_fn
+    while node is not None and node.name() in _TRANSPOSED:
+        node = node.next_functions[0][0]
+    return node
 
 
 SavedGates = list[tuple[Tensor, Tensor, Tensor]]
@@ -54,13 +63,11 @@ def saved_gru_gates(output: Tensor, direction: int, *, bidirectional: bool) -> S
     Must be called between the forward and the backward pass, which frees them. The tensors come attached to the graph
     below the output's own node: whoever keeps them keeps that graph.
     """
-    if _saving_is_redirected():
+    if saving_is_redirected():
         return None
-    node = output.grad_fn
-    while node is not None and node.name() in _TRANSPOSED:
-        node = node.next_functions[0][0]
+    node = sequence_node(output)
     if bidirectional:
-        node = _below(node, "CatBackward0", direction)
+        node = below(node, "CatBackward0", direction)
     if node is None or node.name() != "StackBackward0":
         return None
     try:
@@ -76,7 +83,8 @@ def _gates_at(node: Any) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401 - att
     return gated._saved_other, product._saved_other, candidate._saved_result
 
 
-def _saving_is_redirected() -> bool:
+def saving_is_redirected() -> bool:
+    """Return whether what a forward pass saves goes elsewhere than into the graph."""
     # Under activation checkpointing or save_on_cpu, reading a saved tensor would run the user's forward pass again or
     # copy it from elsewhere. PyTorch has no public way to ask.
     return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None

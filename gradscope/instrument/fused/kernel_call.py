@@ -17,6 +17,7 @@ from gradscope.instrument.fused.direction import Direction
 from gradscope.instrument.fused.graph import projection_node, saved_gru_gates
 from gradscope.instrument.fused.kernels import KernelArguments
 from gradscope.instrument.fused.layouts import Dense, Layout, Packed
+from gradscope.instrument.fused.onednn import kept_memory
 from gradscope.instrument.fused.rows import Rows
 from gradscope.instrument.fused.summarising import summarise
 from gradscope.instrument.fused.workspace import Workspace
@@ -106,10 +107,10 @@ class KernelCall:
         for position, tensor in enumerate((output, *final)):
             if tensor.grad_fn is not None:
                 tensor.grad_fn.register_prehook(partial(self._receive, position, tensor.output_nr))
-        # An LSTM is one node: what becomes of its cell states cannot be seen from outside.
-        if arguments.kind == "lstm":
-            return
         for index, direction in enumerate(self._directions):
+            if arguments.kind == "lstm":
+                direction.kept = kept_memory(output, index, bidirectional=arguments.bidirectional)
+                continue
             node = projection_node(arguments.kind, final[0], index)
             if node is None:
                 continue

@@ -24,8 +24,10 @@ from gradscope.dynamics.adjoint import (
     gru_state_adjoint,
     lstm_adjoint,
     lstm_cell_adjoint,
+    lstm_state_adjoint,
 )
 from gradscope.instrument.fused.direction import Direction
+from gradscope.instrument.fused.onednn import KeptStates, agrees
 from gradscope.instrument.fused.rows import Rows
 from gradscope.instrument.summary import FLAT_TANH
 
@@ -124,17 +126,45 @@ def _gru_swept(direction: Direction, rows: Rows) -> Iterator[Block]:
 
 
 def _lstm(direction: Direction, rows: Rows) -> Iterator[Block]:
-    weights = direction.weights()
+    kept = direction.left
+    if kept is not None and _take_kept(direction, rows, kept):
+        yield from _lstm_kept(direction, rows, kept.gates)
+    else:
+        yield from _lstm_swept(direction, rows)
+
+
+def _take_kept(direction: Direction, rows: Rows, kept: KeptStates) -> bool:
     assert rows.cell is not None
     assert rows.cell_gradient is not None
-    _recompute_lstm(direction, rows, rows.cell, weights)
+    cell, total, back = rows.cell, rows.total_gradient, rows.cell_gradient
+    cell[:-1] = kept.cells
+    input_gate, forget_gate, candidate, _ = kept.gates[-1].unbind(1)
+    torch.addcmul(input_gate * candidate, forget_gate, cell[-2], out=cell[-1])
+    total.copy_(direction.direct.all_times())
+    total[:-1] += kept.hidden_gradient
+    back[:-1], back[-1] = kept.cell_gradient, direction.direct.last_cell()
+    return kept.has_agreed or agrees(kept, rows.hidden, cell, total, back, direction.recurrent_weight())
+
+
+def _lstm_kept(direction: Direction, rows: Rows, gates: Float[Tensor, "all_times batch 4 units"]) -> Iterator[Block]:
+    assert rows.cell_gradient is not None
+    rows.name_lstm_gates(gates)
+    for times in blocks_of(direction):
+        tanh_cell, delta = _lstm_factors(direction, rows, gates, times)
+        lstm_state_adjoint(rows.total_gradient[times], gates[times], tanh_cell, delta, rows.cell_gradient[times])
+        yield Block(times, delta.flatten(2), _tanh_saturation(tanh_cell))
+
+
+def _lstm_swept(direction: Direction, rows: Rows) -> Iterator[Block]:
+    weights, all_gates = direction.weights(), rows.lstm_gates()
+    rows.name_lstm_gates(all_gates)
+    assert rows.cell is not None
+    assert rows.cell_gradient is not None
+    _recompute_lstm(direction, rows, all_gates, rows.cell, weights)
     incoming, incoming_cell = None, direction.direct.last_cell()
     for times in blocks_of(direction):
-        gates, cell, delta = rows.lstm_gates[times], rows.cell[times], rows.scratch(times, 4)
-        tanh_cell = cell.tanh()
-        earlier = rows.cell[times.start - 1] if times.start else direction.first_cell()
-        lstm_preactivation_factors(gates, torch.cat((earlier.unsqueeze(0), cell[:-1])), tanh_cell, out=delta)
-        total, cell_gradient = rows.total_gradient[times], rows.cell_gradient[times]
+        tanh_cell, delta = _lstm_factors(direction, rows, all_gates, times)
+        gates, total, cell_gradient = all_gates[times], rows.total_gradient[times], rows.cell_gradient[times]
         if direction.recurrent is not None:
             total.copy_(direction.total_from_zeros(times))
             incoming_cell = lstm_cell_adjoint(
@@ -155,12 +185,27 @@ def _lstm(direction: Direction, rows: Rows) -> Iterator[Block]:
         yield Block(times, delta.flatten(2), _tanh_saturation(tanh_cell))
 
 
+def _lstm_factors(
+    direction: Direction, rows: Rows, gates: Float[Tensor, "all_times batch 4 units"], times: slice
+) -> tuple[Float[Tensor, "time batch units"], Float[Tensor, "time batch 4 units"]]:
+    assert rows.cell is not None
+    cell, factors = rows.cell[times], rows.scratch(times, 4)
+    earlier = rows.cell[times.start - 1] if times.start else direction.first_cell()
+    tanh_cell = cell.tanh()
+    lstm_preactivation_factors(gates[times], torch.cat((earlier.unsqueeze(0), cell[:-1])), tanh_cell, out=factors)
+    return tanh_cell, factors
+
+
 def _recompute_lstm(
-    direction: Direction, rows: Rows, cells: Float[Tensor, "time batch units"], weights: LayerWeights
+    direction: Direction,
+    rows: Rows,
+    all_gates: Float[Tensor, "all_times batch 4 units"],
+    cells: Float[Tensor, "all_times batch units"],
+    weights: LayerWeights,
 ) -> None:
     earlier = direction.first_cell()
     for times in reversed(blocks_of(direction)):
-        gates = rows.lstm_gates[times]
+        gates = all_gates[times]
         recompute_lstm_gates(direction.inputs(times), rows.hidden_before[times], weights, gates)
         if direction.exists is not None:
             # Where there is no input nothing is added and nothing forgotten, so that c_T is the c_t of the last time.

@@ -1,15 +1,12 @@
 """The whole sequence of each quantity of one pass, in memory that the next recorded pass takes over."""
 
 from functools import partial
-from typing import TYPE_CHECKING
 
+from jaxtyping import Float
 from torch import Tensor
 
 from gradscope.instrument.fused.direction import Direction
 from gradscope.instrument.fused.workspace import Workspace
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
 
 
 class Rows:
@@ -25,7 +22,6 @@ class Rows:
         total_gradient: a_t.
         cell: c_t of an LSTM.
         cell_gradient: dL/dc_t of an LSTM.
-        lstm_gates: the gates i, f, g, o of an LSTM.
         gates: the gates that open and close between 0 and 1, by name.
     """
 
@@ -47,11 +43,16 @@ class Rows:
         if kind == "lstm":
             self.cell = take("cell", time, batch, units)
             self.cell_gradient = take("cell_gradient", time, batch, units)
-            self.lstm_gates: Float[Tensor, "time batch 4 units"] = take("lstm_gates", time, batch, 4, units)
-            named = (("input", 0), ("forget", 1), ("output", 3))
-            self.gates = {name: self.lstm_gates[:, :, row] for name, row in named}
         self._take = take
-        self._batch, self._units = batch, units
+        self._time, self._batch, self._units = time, batch, units
+
+    def lstm_gates(self) -> Float[Tensor, "time batch 4 units"]:
+        """Return memory for the gates i, f, g, o of an LSTM."""
+        return self._take("lstm_gates", self._time, self._batch, 4, self._units)
+
+    def name_lstm_gates(self, gates: Float[Tensor, "time batch 4 units"]) -> None:
+        """Take i, f, g, o as the gates."""
+        self.gates = {name: gates[:, :, row] for name, row in (("input", 0), ("forget", 1), ("output", 3))}
 
     def scratch(self, times: slice, *leading: int) -> Tensor:
         """Return memory for the factors of one block, (time, batch, *leading, units)."""
