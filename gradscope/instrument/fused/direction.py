@@ -156,6 +156,8 @@ class Direction:
         own._initial = tuple(memory.copy(f"initial{number}", state) for number, state in enumerate(self._initial))
         kept = None if self.kept is None else read_kept(self.kept, self.shape, self._sequence.shape[-1])
         own.left = None if kept is None else kept.copied(memory)
+        if self.kept is not None and nobody_else_holds(self.kept, references=_OF_THE_CALL):
+            self.kept = None  # No other backward pass can come.
         if self.projected is not None and (self.kind != "gru" or self.saved_gates is not None):
             needed = {_RECURRENT: self._weights[_RECURRENT]}
         elif kept is not None and kept.has_agreed:

@@ -19,6 +19,7 @@ from torch import Tensor
 from gradscope.cells.lstm import lstm_preactivation_factors
 from gradscope.dynamics.adjoint import lstm_state_adjoint
 from gradscope.instrument.fused.graph import below, saving_is_redirected, sequence_node
+from gradscope.instrument.fused.kernels import KernelArguments
 from gradscope.instrument.fused.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -28,6 +29,14 @@ _FLOATS_A_PAGE = 1024
 _FLOATS_A_CACHE_LINE = 16
 _ALIASED = 256
 _AGREED: set[tuple[int, ...]] = set()
+
+
+def is_onednn(arguments: KernelArguments) -> bool:
+    """Return whether PyTorch computes this call of an LSTM with oneDNN, in a form whose memory can be read."""
+    hidden, *_ = states = arguments.initial
+    projects = states[-1].shape[-1] != hidden.shape[-1]
+    is_plain = arguments.batch_sizes is None and not projects and hidden.dtype == torch.float32
+    return is_plain and hidden.device.type == "cpu" and torch._C._get_mkldnn_enabled()
 
 
 def kept_memory(output: Tensor, direction: int, *, bidirectional: bool) -> UInt8[Tensor, " bytes"] | None:

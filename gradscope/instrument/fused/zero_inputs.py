@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gradscope.instrument.fused.kernels import KernelArguments
+from gradscope.instrument.fused.onednn import is_onednn
 
 _FEW_ELEMENTS = 512
 
@@ -39,6 +40,7 @@ def with_zero_inputs(arguments: KernelArguments) -> tuple[KernelArguments, Tenso
 def _pays(arguments: KernelArguments) -> bool:
     if arguments.sequence.device.type != "cpu":
         return True
-    # nn.RNN is a loop in C++ there, whose backward pass hands out delta_t already; and where a time has many
-    # elements, the longer input of a kernel that training waits for costs more than a sweep beside it.
-    return arguments.kind == "lstm" and arguments.initial[0][0].numel() <= _FEW_ELEMENTS
+    # nn.RNN is a loop in C++ there, whose backward pass hands out delta_t already, and oneDNN's LSTM leaves all behind;
+    # where a time has many elements, the longer input of a kernel that training waits for costs more than a sweep.
+    few = arguments.initial[0][0].numel() <= _FEW_ELEMENTS
+    return arguments.kind == "lstm" and few and not is_onednn(arguments)

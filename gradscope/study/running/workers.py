@@ -70,7 +70,8 @@ def run_on_cluster(
             ended = as_completed(list(group_of), loop=client.loop, raise_errors=False)  # type: ignore[no-untyped-call]
             for future in ended:
                 if future.status == "lost":  # The worker that kept the outcomes died before they were fetched.
-                    ended.add(future)  # Another attempts the trials again, and finds what is on disk.
+                    # Another attempts the trials again, and finds what is on disk.
+                    ended.add(future)  # type: ignore[no-untyped-call]
                     continue
                 yield _results(future, group_of.pop(future))
         finally:

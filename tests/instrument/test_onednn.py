@@ -1,0 +1,130 @@
+"""What oneDNN's LSTM leaves behind is read in the right place, or not at all."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from unittest.mock import patch
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import gradscope
+from gradscope.instrument.fused import kernel_call, onednn, reconstruction
+from tests.examples import examples
+from tests.oracles import unroll
+
+
+def _by_layer(module: nn.LSTM, batch: Tensor, loss: Callable[..., Tensor]) -> dict[str, gradscope.Trajectory]:
+    with gradscope.watch(module, schedule=1) as recorder:
+        loss(*module(batch)).backward()
+        return recorder.latest
+
+
+def _loss(output: Tensor, final: tuple[Tensor, Tensor]) -> Tensor:
+    h_n, c_n = final
+    return output.sin().sum() + h_n.square().sum() + c_n.cos().sum()
+
+
+def _refuse(*_: object) -> None:
+    raise AssertionError("all was computed a second time")
+
+
+@examples(40)
+@given(
+    time=st.integers(2, 30),
+    batch=st.integers(1, 20),
+    inputs=st.sampled_from([1, 5, 16, 70, 256, 300]),
+    units=st.sampled_from([1, 3, 10, 16, 60, 64, 100, 256]),
+    layers=st.integers(1, 2),
+    bidirectional=st.booleans(),
+    batch_first=st.booleans(),
+    bias=st.booleans(),
+    threads=st.integers(1, 2),
+)
+def test_what_is_read_is_what_would_be_computed(
+    time: int, batch: int, inputs: int, units: int, threads: int, **options: bool | int
+) -> None:
+    """Whatever the sizes, which are padded in memory, nothing has to be computed a second time."""
+    options["num_layers"] = options.pop("layers")
+    torch.manual_seed(time * batch + units)
+    module = nn.LSTM(inputs, units, **options)
+    sizes = (batch, time) if options["batch_first"] else (time, batch)
+    sequence, before = torch.randn(*sizes, inputs), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with patch.object(reconstruction, "_lstm_swept", _refuse):
+            read = _by_layer(module, sequence, _loss)
+        with patch.object(kernel_call, "kept_memory", lambda *_, **__: None):
+            computed = _by_layer(module, sequence, _loss)
+    finally:
+        torch.set_num_threads(before)
+    assert list(read) == list(computed)
+    for layer, expected in computed.items():
+        for name in ("hidden", "total_gradient", "direct_gradient", "cell", "cell_gradient", "weight_gradient_norm"):
+            got, wanted = getattr(read[layer], name), getattr(expected, name)
+            torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+        for name, gate in expected.gates.items():
+            torch.testing.assert_close(read[layer].gates[name], gate, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", ["_padded", "_pages"])
+def test_another_layout_is_noticed(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should oneDNN lay its memory out differently one day, all is computed, to the same numbers."""
+    torch.manual_seed(0)
+    module, batch = nn.LSTM(3, 16), torch.randn(9, 2, 3)
+    right = getattr(onednn, wrong)
+    monkeypatch.setattr(onednn, wrong, lambda size: right(size) + 16)
+    monkeypatch.setattr(onednn, "_AGREED", set())
+    recorded = _by_layer(module, batch, _loss)["l0"]
+    assert not onednn._AGREED
+    truth = unroll(module, batch, lambda out, h, c: _loss(out, (h, c)), torch.zeros(2, 16), torch.zeros(2, 16))
+    torch.testing.assert_close(recorded.total_gradient.double(), truth.total_gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_zeros_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients of zero are zero wherever they are read."""
+    monkeypatch.setattr(onednn, "_AGREED", set())
+    module, batch = nn.LSTM(3, 4), torch.randn(9, 2, 3)
+    recorded = _by_layer(module, batch, lambda output, _: 0 * output.sum())["l0"]
+    assert not recorded.total_gradient.any()
+    assert not onednn._AGREED
+    _by_layer(module, batch, _loss)
+    assert len(onednn._AGREED) == 1
+
+
+def test_each_of_two_backward_passes_has_its_own() -> None:
+    """A graph that is kept is gone through twice, and its memory written to twice."""
+    torch.manual_seed(0)
+    module, batch = nn.LSTM(3, 4), torch.randn(6, 2, 3)
+    states = torch.zeros(2, 4), torch.zeros(2, 4)
+    with gradscope.watch(module, schedule=1) as recorder, patch.object(reconstruction, "_lstm_swept", _refuse):
+        output, _ = module(batch)
+        found = []
+        for weight in (1, -3):
+            (weight * output[-1].sum()).backward(retain_graph=weight == 1)
+            found.append(recorder.latest["l0"].total_gradient)
+    for weight, total in zip((1, -3), found, strict=True):
+        truth = unroll(module, batch, lambda out, *_, by=weight: by * out[-1].sum(), *states)
+        torch.testing.assert_close(total.double(), truth.total_gradient, rtol=1e-4, atol=1e-7)
+
+
+_SCRIPT = """
+import torch, gradscope
+from gradscope.instrument.fused import onednn
+layer = torch.nn.LSTM(20, 70)
+with gradscope.watch(layer, schedule=1) as recorder:
+    layer(torch.randn(9, 3, 20))[0].sin().sum().backward()
+    recorder.wait()
+print("read" if onednn._AGREED else "computed")
+"""
+
+
+def test_processors_with_fewer_instructions_lay_it_out_alike() -> None:
+    """The same without AVX, which oneDNN is told not to use."""
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "SSE41"}
+    said = subprocess.run([sys.executable, "-c", _SCRIPT], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "read"
