@@ -75,8 +75,8 @@ def watch(
         overwrite: replace a run that is there already.
         exact: "bitwise" changes no bit of a training on CPU. "rounding" takes gradients of nn.LSTM (and, on a GPU, of
             nn.RNN) out of the kernel's own backward pass where they cannot be read otherwise and that is cheaper: on a
-            GPU; on CPU packed, with proj_size or in float64, over long sequences of few units. What is recorded is as exact, but the training's own sums may round otherwise in a recorded
-            iteration.
+            GPU; on CPU packed, with proj_size or in float64, over long sequences of few units. What is recorded is as
+            exact, but the training's own sums may round otherwise in a recorded iteration.
         also: what is recorded only if asked for. "spectral-radius" of recurrent matrices; "unit-norms", of every row of
             every gradient and weight, which tell what adaptive clipping would do; "micro-batches", the gradients of
             several backward passes that add up to one update, which tell the gradient noise scale.
