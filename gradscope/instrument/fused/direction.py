@@ -154,13 +154,10 @@ class Direction:
         own = copy(self)
         own._hidden = _taken("hidden", self._hidden, memory, self._references + _OF_THE_CALL)
         own._initial = tuple(memory.copy(f"initial{number}", state) for number, state in enumerate(self._initial))
-        kept = None if self.kept is None else read_kept(self.kept, self.shape, self._sequence.shape[-1])
-        own.left = None if kept is None else kept.copied(memory)
-        if self.kept is not None and nobody_else_holds(self.kept, references=_OF_THE_CALL):
-            self.kept = None  # No other backward pass can come.
+        own.left, own.kept = self._left(memory), None
         if self.projected is not None and (self.kind != "gru" or self.saved_gates is not None):
             needed = {_RECURRENT: self._weights[_RECURRENT]}
-        elif kept is not None and kept.has_agreed:
+        elif own.left is not None and own.left.has_agreed:
             needed = {}
         else:
             needed = self._weights
@@ -175,6 +172,15 @@ class Direction:
         # These were made by autograd, for the next node alone: nobody else has them.
         self.projected = self.saved_gates = None
         return own
+
+    def _left(self, memory: Workspace) -> KeptStates | None:
+        if self.kept is None:
+            return None
+        left = read_kept(self.kept, self.shape, self._sequence.shape[-1], reverse=self.reverse)
+        copied = None if left is None else left.copied(memory)
+        if nobody_else_holds(self.kept, references=_OF_THE_CALL):
+            self.kept = None  # The graph has gone, and no other backward pass can come.
+        return copied
 
     def drop_graph(self) -> None:
         """Hold nothing of the autograd graph any more."""

@@ -92,12 +92,12 @@ class KernelCall:
         else:
             layout = Packed(arguments.batch_sizes, output.device)
         self._directions = [Direction(arguments, index, output, layout) for index in range(arguments.directions)]
-        self.size: int | None = _TENSORS_HELD * output.nbytes if output.numel() >= _MANY_ELEMENTS else None
         used = (arguments.sequence, output, *arguments.initial, *arguments.weights)
         self._versions = [(tensor.detach(), tensor._version) for tensor in used]
         self._passes = BackwardPasses()
         self._dropped = False
         self._hook(arguments, output, final)
+        self.size = self._size(output) if output.numel() >= _MANY_ELEMENTS else None
         if zeros is not None:
             zeros.register_hook(self._receive_recurrent)  # type: ignore[no-untyped-call]
         for layer, direction in zip(layers, self._directions, strict=True):
@@ -117,6 +117,11 @@ class KernelCall:
             node.register_prehook(partial(self._receive_projected, index))
             if arguments.kind == "gru" and _gates_are_large(arguments):
                 direction.saved_gates = saved_gru_gates(output, index, bidirectional=arguments.bidirectional)
+
+    def _size(self, output: Tensor) -> int:
+        # About half of what oneDNN keeps is copied.
+        kept = sum(direction.kept.nbytes for direction in self._directions if direction.kept is not None)
+        return _TENSORS_HELD * output.nbytes + kept // 2
 
     def _receive(self, position: int, output_number: int, gradients: tuple[Tensor | None, ...]) -> None:
         if self._dropped:

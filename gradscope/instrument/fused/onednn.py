@@ -98,13 +98,16 @@ class KeptStates:
         return self.case in _AGREED
 
 
-def read_kept(kept: UInt8[Tensor, " bytes"], shape: tuple[int, int, int], inputs: int) -> KeptStates | None:
+def read_kept(
+    kept: UInt8[Tensor, " bytes"], shape: tuple[int, int, int], inputs: int, *, reverse: bool
+) -> KeptStates | None:
     """Return what lies where in the memory that a layer kept; None if it cannot be so.
 
     Args:
         kept: from `kept_memory`.
         shape: (time, batch, units).
         inputs: size of x_t.
+        reverse: whether the last time was processed first.
     """
     time, batch, units = shape
     if time == 1:
@@ -122,7 +125,7 @@ def read_kept(kept: UInt8[Tensor, " bytes"], shape: tuple[int, int, int], inputs
     after_initial = (time + 2) * batch * units
     earlier = (time - 1, batch, units)
     return KeptStates(
-        case=(*shape, inputs, torch.get_num_threads()),
+        case=(*shape, inputs, reverse, torch.get_num_threads()),
         gates=floats.as_strided((time, batch, 4, units), (batch * gate_row, gate_row, units, 1)),
         cells=floats.as_strided(earlier, (batch * units, units, 1), cells + after_initial),
         hidden_gradient=floats.as_strided(

@@ -18,7 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 _MOST_HELD = 16
-_MOST_BEGUN, _MOST_BYTES = 16, 16 * 2**20
+_MOST_BEGUN, _MOST_BYTES = 16, 32 * 2**20
 """How many iterations' jobs may wait for the thread, so that a training goes on while rows are written."""
 Job = Callable[[], None]
 
