@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 _FLOATS_A_PAGE = 1024
 _FLOATS_A_CACHE_LINE = 16
 _ALIASED = 256
+_STATES_AGREE, _GRADIENTS_AGREE = 1e-4, 1e-3
+"""Relative to the largest of a time: far above rounding, and far below what would stand in another place."""
 _AGREED: set[tuple[int, ...]] = set()
+"""Cases whose memory was seen to be laid out as it is read."""
 
 
 def is_onednn(arguments: KernelArguments) -> bool:
@@ -162,10 +165,10 @@ def agrees(
     lstm_state_adjoint(total[after], gates, tanh_cell, delta, cell_gradient)
     input_gate, forget_gate, candidate, output_gate = gates.unbind(2)
     agrees = (
-        _close(hidden[after], output_gate * tanh_cell, 1e-4)
-        and _close(now, input_gate * candidate + forget_gate * before, 1e-4)
-        and _close(kept.hidden_gradient[times], delta.flatten(2) @ recurrent, 1e-3)
-        and _close(kept.cell_gradient[times], forget_gate * cell_gradient, 1e-3)
+        _close(hidden[after], output_gate * tanh_cell, _STATES_AGREE)
+        and _close(now, input_gate * candidate + forget_gate * before, _STATES_AGREE)
+        and _close(kept.hidden_gradient[times], delta.flatten(2) @ recurrent, _GRADIENTS_AGREE)
+        and _close(kept.cell_gradient[times], forget_gate * cell_gradient, _GRADIENTS_AGREE)
     )
     if agrees and kept.hidden_gradient[-1].any():  # Zeros would agree wherever they were read.
         _AGREED.add(kept.case)
