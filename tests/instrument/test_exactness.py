@@ -9,6 +9,7 @@ import gradscope
 from gradscope.instrument import layers
 from gradscope.instrument.fused import kernel_call, reconstruction
 from tests.examples import examples
+from tests.instrument.hidden_inside import hide_the_inside
 from tests.oracles import Truth, unroll
 from tests.strategies import KINDS, Case, cases
 
@@ -76,18 +77,13 @@ def test_trajectory_equals_the_unrolled_float64_loop(case: Case) -> None:
     _assert_true(case, module)
 
 
-def _hide_the_inside(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(kernel_call, "projection_node", lambda *_: None)
-    patch.setattr(kernel_call, "kept_memory", lambda *_, **__: None)
-
-
 @examples(60)
 @given(case=cases())
 def test_sweep_equals_the_unrolled_float64_loop(case: Case) -> None:
     """Where the graph shows nothing of the inside, as with cuDNN, recomputing and sweeping gives the same."""
     module = case.module
     with pytest.MonkeyPatch.context() as patch:
-        _hide_the_inside(patch)
+        hide_the_inside(patch)
         _assert_true(case, module)
 
 
@@ -99,7 +95,7 @@ def test_blocks_do_not_show(case: Case) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reconstruction, "_BLOCK_ELEMENTS_ON_CPU", 2 * case.batch * case.hidden)
         _assert_true(case, module)
-        _hide_the_inside(patch)
+        hide_the_inside(patch)
         _assert_true(case, module)
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from unittest.mock import patch
 
@@ -110,6 +111,25 @@ def test_each_of_two_backward_passes_has_its_own() -> None:
     for weight, total in zip((1, -3), found, strict=True):
         truth = unroll(module, batch, lambda out, *_, by=weight: by * out[-1].sum(), *states)
         torch.testing.assert_close(total.double(), truth.total_gradient, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("retain", [True, False])
+def test_the_memory_is_let_go_with_its_graph(retain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As early as in a training that nobody watches, and no earlier."""
+    seen, kept_memory = [], kernel_call.kept_memory
+
+    def noted(*given: object, **options: bool) -> Tensor | None:
+        kept = kept_memory(*given, **options)
+        seen.append(weakref.ref(kept))
+        return kept
+
+    monkeypatch.setattr(kernel_call, "kept_memory", noted)
+    module, batch = nn.LSTM(3, 4), torch.randn(6, 2, 3)
+    with gradscope.watch(module, schedule=1) as recorder:
+        loss = module(batch)[0].sum()
+        loss.backward(retain_graph=retain)
+        recorder.wait()
+        assert [memory() is not None for memory in seen] == [retain]
 
 
 _SCRIPT = """

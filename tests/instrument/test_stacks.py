@@ -14,6 +14,7 @@ import gradscope
 from gradscope.instrument.fused import kernel_call, reconstruction, zero_inputs
 from gradscope.instrument.source import Exactness
 from tests.examples import examples
+from tests.instrument.hidden_inside import hide_the_inside
 from tests.oracles import SequenceTruth, unroll_stack
 from tests.strategies import KINDS, make_layer
 
@@ -180,6 +181,11 @@ def _assert_close(got: Tensor, expected: Tensor, tolerance: float, what: str, ro
         assert error <= 4 * (rounded().double() - expected).norm(), what
 
 
+def _weight_gradient_norms(sequences: list[SequenceTruth]) -> Tensor:
+    summed = _padded(sequences, "weight_gradients").sum(1)
+    return summed.double().flatten(1).norm(dim=1)
+
+
 def _padded(sequences: list[SequenceTruth], quantity: str) -> Tensor:
     return nn.utils.rnn.pad_sequence([getattr(sequence, quantity) for sequence in sequences])
 
@@ -209,12 +215,13 @@ def _assert_layer(
     for gate, got in trajectory.gates.items():
         expected = nn.utils.rnn.pad_sequence([sequence.gates[gate] for sequence in truth])
         assert (got.double() - expected).norm() <= tolerance * expected.norm(), f"{name} {gate}"
-    summed = nn.utils.rnn.pad_sequence([sequence.weight_gradients for sequence in truth]).sum(1)
-    norms = summed.flatten(1).norm(dim=1)
+    norms = _weight_gradient_norms(truth)
     # Gram's identity sums terms of both signs: half of the digits can cancel.
     loose = 1e-3 if case.dtype == torch.float32 else 1e-6
-    atol = loose * float(norms.max())
-    torch.testing.assert_close(trajectory.weight_gradient_norm, norms, rtol=loose, atol=atol, msg=name)
+    error, allowed = (trajectory.weight_gradient_norm - norms).abs(), loose * (norms + norms.max())
+    if not (error <= allowed).all():
+        # Where a unit is saturated, 1 - h^2 has lost its digits in the training itself.
+        assert (error <= allowed + 4 * (_weight_gradient_norms(rounded()) - norms).abs()).all(), name
 
 
 @examples(60)
@@ -232,9 +239,9 @@ def test_every_layer_and_direction_equals_the_unrolled_loop(case: Stack) -> None
 @examples(60)
 @given(case=stacks())
 def test_sweep_of_every_layer_equals_the_unrolled_loop(case: Stack) -> None:
-    """The same where there is no node of the projections, as with cuDNN."""
+    """The same where nothing of the inside can be seen, as with cuDNN."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel_call, "projection_node", lambda *_: None)
+        hide_the_inside(patch)
         _assert_true(case, case.module)
 
 

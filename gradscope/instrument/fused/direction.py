@@ -174,13 +174,13 @@ class Direction:
         return own
 
     def _left(self, memory: Workspace) -> KeptStates | None:
-        if self.kept is None:
+        kept = self.kept
+        if kept is None:
             return None
-        left = read_kept(self.kept, self.shape, self._sequence.shape[-1], reverse=self.reverse)
-        copied = None if left is None else left.copied(memory)
-        if nobody_else_holds(self.kept, references=_OF_THE_CALL):
-            self.kept = None  # The graph has gone, and no other backward pass can come.
-        return copied
+        if nobody_else_holds(kept, references=1):
+            self.kept = None  # The graph has gone: no other backward pass can come.
+        left = read_kept(kept, self.shape, self._sequence.shape[-1], reverse=self.reverse)
+        return None if left is None else left.copied(memory)
 
     def drop_graph(self) -> None:
         """Hold nothing of the autograd graph any more."""

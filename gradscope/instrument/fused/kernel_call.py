@@ -97,9 +97,12 @@ class KernelCall:
         self._passes = BackwardPasses()
         self._dropped = False
         self._hook(arguments, output, final)
-        self.size = self._size(output) if output.numel() >= _MANY_ELEMENTS else None
         if zeros is not None:
             zeros.register_hook(self._receive_recurrent)  # type: ignore[no-untyped-call]
+        elif arguments.kind == "lstm":
+            for index, direction in enumerate(self._directions):
+                direction.kept = kept_memory(output, index, bidirectional=arguments.bidirectional)
+        self.size = self._size(output) if output.numel() >= _MANY_ELEMENTS else None
         for layer, direction in zip(layers, self._directions, strict=True):
             listener.computed(self, layer.name, direction.hidden, "hidden", reverse=direction.reverse)
 
@@ -107,10 +110,10 @@ class KernelCall:
         for position, tensor in enumerate((output, *final)):
             if tensor.grad_fn is not None:
                 tensor.grad_fn.register_prehook(partial(self._receive, position, tensor.output_nr))
+        # An LSTM is one node: what becomes of its cell states cannot be seen from outside.
+        if arguments.kind == "lstm":
+            return
         for index, direction in enumerate(self._directions):
-            if arguments.kind == "lstm":
-                direction.kept = kept_memory(output, index, bidirectional=arguments.bidirectional)
-                continue
             node = projection_node(arguments.kind, final[0], index)
             if node is None:
                 continue

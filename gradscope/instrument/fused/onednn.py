@@ -60,7 +60,8 @@ def kept_memory(output: Tensor, direction: int, *, bidirectional: bool) -> UInt8
     if node is None or node.name() != "MkldnnRnnLayerBackward0":
         return None
     kept = getattr(node, "_saved_result3", None)
-    return kept if isinstance(kept, Tensor) and kept.dtype == torch.uint8 else None
+    # Detached: a tensor of its own, so that it can be told whether the graph still has its.
+    return kept.detach() if isinstance(kept, Tensor) and kept.dtype == torch.uint8 else None
 
 
 @dataclass(frozen=True, eq=False)
