@@ -111,10 +111,18 @@ class Attachment:
         self._calls.add(call)
 
     def computed(
-        self, call: ForwardCall, layer: str, states: Tensor, quantity: str, *, first: int = 0, reverse: bool = False
+        self,
+        call: ForwardCall,
+        layer: str,
+        states: Tensor,
+        quantity: str,
+        *,
+        first: int = 0,
+        reverse: bool = False,
+        proof: Tensor | None = None,
     ) -> None:
         """Look at states that a forward call has just computed."""
-        self._alarm.computed(call.order, layer, states, quantity, first, reverse=reverse)
+        self._alarm.computed(call.order, layer, states, quantity, first, reverse=reverse, proof=proof)
 
     def arrived(self, call: ForwardCall) -> None:
         """Take note that a backward pass has reached `call`."""

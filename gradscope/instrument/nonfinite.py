@@ -67,7 +67,15 @@ class NonfiniteAlarm:
         self._orders.clear()
 
     def computed(
-        self, order: int, layer: str, states: Shaped[Tensor, "time ..."], quantity: str, first: int, *, reverse: bool
+        self,
+        order: int,
+        layer: str,
+        states: Shaped[Tensor, "time ..."],
+        quantity: str,
+        first: int,
+        *,
+        reverse: bool,
+        proof: Tensor | None = None,
     ) -> None:
         """Look at states of a forward call.
 
@@ -78,11 +86,12 @@ class NonfiniteAlarm:
             quantity: hidden or cell.
             first: the time that they begin with.
             reverse: whether the last time was computed first.
+            proof: what is finite only if the states are, and less to look at; the states themselves if left out.
         """
         orders = self._orders[layer]
         if order not in orders:
             orders.append(order)
-        if not is_finite(states):
+        if not is_finite(states if proof is None else proof) and not is_finite(states):
             bad = (~states.isfinite()).flatten(1).any(1).nonzero().flatten()
             time = first + int(bad[-1 if reverse else 0])
             self._say([NonfiniteRow(self._iteration, quantity, layer, orders.index(order), time)])

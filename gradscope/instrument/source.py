@@ -91,9 +91,20 @@ class Listener(Protocol):
         """Take note of a forward call, so that it is dropped when the iteration ends."""
 
     def computed(
-        self, call: ForwardCall, layer: str, states: Tensor, quantity: str, *, first: int = 0, reverse: bool = False
+        self,
+        call: ForwardCall,
+        layer: str,
+        states: Tensor,
+        quantity: str,
+        *,
+        first: int = 0,
+        reverse: bool = False,
+        proof: Tensor | None = None,
     ) -> None:
-        """Look at states (time, ...) that a call has just computed, "hidden" or "cell"; `first` is their first time."""
+        """Look at states (time, ...) that a call has just computed, "hidden" or "cell"; `first` is their first time.
+
+        Where `proof` is given, it is finite only if they all are, and is looked at in their place.
+        """
 
     def arrived(self, call: ForwardCall) -> None:
         """Take note that a backward pass has reached `call`: it will be finished when that pass ends."""

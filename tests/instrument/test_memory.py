@@ -1,6 +1,9 @@
 """Nothing piles up while a training is watched."""
 
 import gc
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +46,28 @@ def test_as_much_is_alive_later_as_early(kind: str, tmp_path: Path, monkeypatch:
         objects_later, elements_later = _alive()
     assert objects_later - objects < more
     assert elements_later == elements
+
+
+_BLOCKS_OF_THEIR_OWN = """
+import ctypes, torch, gradscope
+class Counts(ctypes.Structure):
+    _fields_ = [(str(position), ctypes.c_size_t) for position in range(10)]  # hblks, of blocks by mmap, is the fourth
+counts = ctypes.CDLL("libc.so.6").mallinfo2
+counts.restype = Counts
+def mapped():
+    before = getattr(counts(), "3")
+    block = torch.empty(24 * 2**20, dtype=torch.uint8)
+    held.append(block)  # What is freed would teach glibc by itself.
+    return getattr(counts(), "3") - before
+held = []
+print(mapped())
+with gradscope.watch(torch.nn.LSTM(2, 2)):
+    print(mapped())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that gives memory back")
+def test_freed_memory_is_kept_by_the_process() -> None:
+    """A block of 24 MB, for which glibc would map pages that go when it is freed, comes out of its heap."""
+    done = subprocess.run([sys.executable, "-c", _BLOCKS_OF_THEIR_OWN], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "0"]

@@ -81,6 +81,38 @@ def test_a_state(kind: str, tmp_path: Path) -> None:
     assert [row[:3] for row in rows[: len(forwards)]] == [(quantity, "encoder.l0", 4) for quantity in forwards]
 
 
+def _computed(layer: nn.RNNBase, given: Tensor | nn.utils.rnn.PackedSequence, run: Path) -> list[tuple]:
+    """Return what is on disk once the layer has computed, before any gradient comes back."""
+    with gradscope.watch(layer, run=run, schedule=1):
+        layer(given)
+        return _rows(run)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.parametrize("kind", [*KINDS, "lstm projected"])
+@pytest.mark.parametrize("form", ["dense", "packed", "both directions"])
+def test_a_state_as_soon_as_it_is_computed(kind: str, form: str, tmp_path: Path) -> None:
+    """A NaN of one sequence is found behind the times after it, and in a packed sequence that ends before others."""
+    projected = {"proj_size": 2} if kind.endswith("projected") else {}
+    layer = make_layer(kind.split()[0], 3, 8, batch_first=True, bidirectional=form == "both directions", **projected)
+    batch, lengths = _batch(time=4), [7, 5, 4, 7]
+    given = nn.utils.rnn.pack_padded_sequence(batch, lengths, True, enforce_sorted=False) if form == "packed" else batch
+    assert _computed(layer, given, tmp_path / "run") == [("hidden", "l0", 4, None)]
+
+
+def test_an_infinite_state_that_the_last_time_has_forgotten(tmp_path: Path) -> None:
+    """Relu makes 0 of minus infinity: from then on all is finite."""
+    layer = make_layer("rnn_relu", 1, 1, bias=False)
+    nn.init.constant_(layer.weight_ih_l0, 1.0)
+    nn.init.constant_(layer.weight_hh_l0, -1.0)
+    batch = torch.ones(TIMES, 2, 1)
+    batch[3, 1] = math.inf
+    states, last = layer(batch)
+    assert states[3, 1].isinf().all()
+    assert last.isfinite().all()
+    assert _computed(layer, batch, tmp_path / "run") == [("hidden", "l0", 3, None)]
+
+
 def test_a_cell_state_behind_a_finite_hidden_state(tmp_path: Path) -> None:
     """An infinite c_t hides behind tanh: it is found inside the fused module all the same."""
     layer = make_layer("lstm", 3, 8, batch_first=True)

@@ -1,6 +1,7 @@
 """The direct gradient of one direction: what a backward pass brought to the output and the final states themselves."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -35,7 +36,7 @@ class DirectGradient:
     dtype: torch.dtype
     device: torch.device
     reverse: bool
-    arrived: dict[int, Tensor] = field(default_factory=dict)
+    arrived: Mapping[int, Tensor]
 
     def at(self, times: slice) -> Float[Tensor, "time batch hidden"]:
         """Return e_t of some times: what reached the output itself, and h_n where a sequence ends.

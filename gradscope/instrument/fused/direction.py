@@ -5,7 +5,6 @@ beginning, where the state stands still.
 """
 
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -46,7 +45,8 @@ class Direction:
         dtype: what to compute in: the layer's own dtype, but never below float32.
         device: where the layer computes.
         layout: of its sequences.
-        direct: what a backward pass brought to the output and the final states.
+        arrived: gradients of both directions that a backward pass brought, by their position among the output and the
+            final states; what is missing is zero.
         columns: its part of the output.
         recurrent: gradient of the zeros that were appended to the input, as the function lays them out: at each time,
             what goes from it back into the state before; None where there are none.
@@ -73,9 +73,8 @@ class Direction:
         self._initial = tuple(state[index].detach() for state in arguments.initial)
         self._weights = {position: weight.detach() for position, weight in enumerate(arguments.weights_of(index))}
         self._has_biases = arguments.has_biases
-        self.direct = DirectGradient(
-            layout, columns, index, self.shape, self.units, self.dtype, self.device, self.reverse
-        )
+        self._index = index
+        self.arrived: dict[int, Tensor] = {}
         self.recurrent: Tensor | None = None
         self.projected: Tensor | None = None
         self.saved_gates: SavedGates | None = None
@@ -87,14 +86,39 @@ class Direction:
         """Return h_t in the order of times, as the layer computed it; zero where a sequence has ended."""
         return self._hidden
 
+    @property
+    def is_bounded(self) -> bool:
+        """Return whether h_t can be NaN and never infinite: then it is NaN from there on, up to the last time."""
+        return self.kind != "rnn_relu" and self.shape[2] == self.units
+
+    @property
+    def given(self) -> tuple[Tensor, ...]:
+        """Return what the function was given: whatever is changed in place there is so here."""
+        return (self._sequence, *self._initial, *self._weights.values())
+
+    @property
+    def direct(self) -> DirectGradient:
+        """Return what a backward pass brought to the output and the final states."""
+        return DirectGradient(
+            self.layout,
+            self.columns,
+            self._index,
+            self.shape,
+            self.units,
+            self.dtype,
+            self.device,
+            self.reverse,
+            self.arrived,
+        )
+
     def _rounded(self, tensor: Tensor) -> Tensor:
         # Under autocast the kernel computed with rounded copies of what it was handed.
         return tensor.to(self._kernel_dtype).to(self.dtype)
 
     def forget_gradients(self) -> None:
-        """Make ready for another backward pass; whoever has `direct` of this one keeps it."""
+        """Make ready for another backward pass; whoever took those of this one over keeps them."""
         self.recurrent = self.projected = None
-        self.direct = replace(self.direct, arrived={})
+        self.arrived = {}
 
     @property
     def exists(self) -> Bool[Tensor, "time batch"] | None:
@@ -163,11 +187,10 @@ class Direction:
             needed = self._weights
             own._sequence = memory.copy("sequence", self._sequence)
         own._weights = {position: memory.copy(f"weight{position}", weight) for position, weight in needed.items()}
-        arrived = {
+        own.arrived = {
             position: _taken(f"arrived{position}", gradient, memory, self._references)
-            for position, gradient in self.direct.arrived.items()
+            for position, gradient in self.arrived.items()
         }
-        own.direct = replace(self.direct, arrived=arrived)
         own.recurrent = None if self.recurrent is None else memory.copy("recurrent", self.recurrent)
         # These were made by autograd, for the next node alone: nobody else has them.
         self.projected = self.saved_gates = None

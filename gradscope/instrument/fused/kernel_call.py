@@ -92,8 +92,8 @@ class KernelCall:
         else:
             layout = Packed(arguments.batch_sizes, output.device)
         self._directions = [Direction(arguments, index, output, layout) for index in range(arguments.directions)]
-        used = (arguments.sequence, output, *arguments.initial, *arguments.weights)
-        self._versions = [(tensor.detach(), tensor._version) for tensor in used]
+        used = (output.detach(), *(tensor for direction in self._directions for tensor in direction.given))
+        self._versions = [(tensor, tensor._version) for tensor in used]
         self._passes = BackwardPasses()
         self._dropped = False
         self._hook(arguments, output, final)
@@ -103,8 +103,9 @@ class KernelCall:
             for index, direction in enumerate(self._directions):
                 direction.kept = kept_memory(output, index, bidirectional=arguments.bidirectional)
         self.size = self._size(output) if output.numel() >= _MANY_ELEMENTS else None
-        for layer, direction in zip(layers, self._directions, strict=True):
-            listener.computed(self, layer.name, direction.hidden, "hidden", reverse=direction.reverse)
+        for index, (layer, direction) in enumerate(zip(layers, self._directions, strict=True)):
+            proof = final[0][index].detach() if direction.is_bounded else None
+            listener.computed(self, layer.name, direction.hidden, "hidden", reverse=direction.reverse, proof=proof)
 
     def _hook(self, arguments: KernelArguments, output: Tensor, final: tuple[Tensor, ...]) -> None:
         for position, tensor in enumerate((output, *final)):
@@ -136,7 +137,7 @@ class KernelCall:
             gradient = gradients[output_number]
             if gradient is not None:
                 for direction in self._directions:
-                    direction.direct.arrived[position] = gradient.detach()
+                    direction.arrived[position] = gradient.detach()
             self._listener.arrived(self)
 
     def _receive_recurrent(self, gradient: Tensor) -> None:
