@@ -12,9 +12,6 @@ Closeness = Literal["geometric", "at most"]
 KEEPING_GATES = {"lstm": "forget", "gru": "update"}
 """The gate that multiplies the old state: f in c_t = f c + i g, z in h_t = (1 - z) n + z h."""
 
-ALWAYS_OPEN = 0.9
-"""A gate above it counts as open in the column `high`."""
-
 
 @dataclass(frozen=True)
 class GateUse:

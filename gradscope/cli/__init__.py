@@ -1,7 +1,9 @@
 """The command `gradscope`: one file a command, each importing what it needs only when it runs."""
 
+import errno
 import importlib
 import os
+import sys
 from typing import Any
 
 import click
@@ -34,6 +36,21 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as of click
+        """Return what the command does; that the output goes to a full disk is said in one message too.
+
+        Raises:
+            OSError: of any other kind: nothing that a user did.
+        """
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            print(f"Error: cannot write the output: {error.strerror}.", file=sys.stderr)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # What is left in the buffer fails as well.
+            sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - whatever a command returns
         """Return what the command returns; what the user got wrong is said in one message, without a traceback."""

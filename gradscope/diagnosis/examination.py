@@ -27,7 +27,8 @@ from gradscope.diagnosis.unusable_lag import find_unusable_lag
 from gradscope.diagnosis.update_too_large import find_update_too_large
 from gradscope.diagnosis.update_too_small import find_update_too_small
 from gradscope.diagnosis.vanishing_gradient import find_vanishing_gradient
-from gradscope.runs import Run
+from gradscope.runs import Run, open_run
+from gradscope.runs.places import PlaceLike
 
 LAYER_RULES: tuple[Callable[[LayerEvidence], Finding | None], ...] = (
     find_non_finite_values,
@@ -88,16 +89,19 @@ def examine(run: Run) -> Examination:
     return Examination(layers, tuple(sorted(findings, key=lambda finding: _place(finding, run.layers))))
 
 
-def diagnose(run: Run) -> list[Finding]:
+def diagnose(run: Run | PlaceLike) -> list[Finding]:
     """Say what is wrong in a run.
 
     Args:
-        run: Complete or still being written.
+        run: Complete or still being written; or its folder.
 
     Returns:
         The findings, the worst first, then in the order of the model's layers; empty if nothing is wrong.
+
+    Raises:
+        RunError: there is no run in that folder, or it is damaged.
     """
-    return list(examine(run).findings)
+    return list(examine(run if isinstance(run, Run) else open_run(run)).findings)
 
 
 def _place(finding: Finding, layers: list[str]) -> tuple[int, int]:

@@ -94,9 +94,8 @@ def find_non_finite_norms(run: Run) -> Finding | None:
 def _bad_norms(run: Run) -> set[int]:
     """Return the iterations with an infinite loss or norm, with a NaN for a norm, or said to be so by the table."""
     iterations = run.iterations
-    recorded = iterations["iteration"].isin(run.timesteps["iteration"])
-    # A NaN of an iteration that was not recorded only says that there is no number.
-    no_norm = recorded & iterations["gradient_norm"].isna() & bool(iterations["gradient_norm"].notna().any())
+    # Elsewhere a NaN only says that there is no number: it was not recorded, or came by torch.autograd.grad.
+    no_norm = iterations["iteration"].isin(run.parameters["iteration"]) & iterations["gradient_norm"].isna()
     infinite = np.isinf(iterations["gradient_norm"]) | np.isinf(iterations["loss"])
     table = run.nonfinite
     said = table.loc[table["quantity"].isin(["loss", "parameter_gradient"]), "iteration"]

@@ -11,12 +11,15 @@ of delta_t, the gradient of W_hh h_{t-1} + b_hh, it leaves delta_t itself in the
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gradscope.cells.gru import GRUTimes
 from gradscope.cells.scan import scan_back
 from gradscope.cells.weights import LayerWeights
+
+_AGREES, _FACTOR_ROUNDING = 64, 8
+"""How many roundings apart is the same: beside the norm of delta_t, and beside the largest a_t of each unit."""
 
 
 def elman_adjoint(
@@ -132,6 +135,40 @@ def gru_state_adjoint(
     return (rows[0] @ recurrent).addcmul_(total[0], update[0])
 
 
+def gru_agrees(
+    total: Float[Tensor, "time batch hidden"],
+    update: Float[Tensor, "time batch hidden"],
+    candidate: Float[Tensor, "time batch hidden"],
+    candidate_gradient: Float[Tensor, "time batch hidden"],
+    exists: Bool[Tensor, "time batch"] | None,
+    rounding: float,
+) -> bool:
+    """Return whether total gradients from `gru_state_adjoint` are those that delta_t came of, at some times.
+
+    That function adds z_t a_t to what delta_t, which is given, sends back. Where the two all but cancel, the true
+    gradient vanishes sooner than the product of the z_t by which rounding does, and a_t would be rounding alone. But
+    the candidate's row of delta_t is a_t (1 - z_t) (1 - n_t^2).
+
+    Args:
+        total: a_t.
+        update: z_t.
+        candidate: n_t.
+        candidate_gradient: the candidate's row of delta_t, not scaled by r_t.
+        exists: which (time, batch) there are; None where all are.
+        rounding: of 1, in what the training computed with.
+    """
+    factor = (1 - update) * (1 - candidate.square())
+    # By the largest, since squares would vanish; what is hardly a normal number has no digits that could agree.
+    scale = total.abs().amax(2).clamp_min(torch.finfo(total.dtype).tiny / rounding)
+    off, size = (
+        torch.linalg.vector_norm(values / scale.unsqueeze(2), dim=2)
+        for values in (candidate_gradient - total * factor, candidate_gradient)
+    )
+    # What z_t and n_t are rounded by is no smaller where their factor is.
+    wrong = off > _AGREES * rounding * size + _FACTOR_ROUNDING * rounding * total.shape[2] ** 0.5
+    return not bool((wrong if exists is None else wrong & exists).any())
+
+
 def lstm_adjoint(
     direct: Float[Tensor, "time batch hidden"],
     gates: Float[Tensor, "time batch 4 units"],
@@ -237,3 +274,31 @@ def lstm_cell_adjoint(
     factors[:, :, :3].mul_(out_cell.unsqueeze(2))
     factors[:, :, 3].mul_(exposed)
     return out_cell[0] * forget_gate[0]
+
+
+def lstm_agrees(
+    back: Float[Tensor, "later batch hidden"],
+    rows: Float[Tensor, "time batch rows"],
+    recurrent: Float[Tensor, "rows hidden"],
+    rounding: float,
+    checked: int,
+) -> bool:
+    """Return whether delta_t from `lstm_cell_adjoint` sends back what is known to come back, at some times.
+
+    That function carries dL/dc_t from time to time by the forget gates alone, which rounding survives for longer than
+    the gradient may; see `gru_agrees`.
+
+    Args:
+        back: what comes back into h_t from the next time, as the training computed it; the last time's may be missing.
+        rows: delta_t.
+        recurrent: W_hh.
+        rounding: of 1, in what the training computed with.
+        checked: at how many times about.
+    """
+    step = max(1, (len(rows) - 1) // checked)
+    known, later = back[: len(rows) - 1 : step], rows[1::step]
+    scale = later.abs().amax(2).clamp_min(torch.finfo(rows.dtype).tiny / rounding).unsqueeze(2)
+    later = later / scale
+    off = torch.linalg.vector_norm(later @ recurrent - known / scale, dim=2)
+    size = torch.linalg.vector_norm(later, dim=2) * torch.linalg.vector_norm(recurrent)
+    return bool((off <= _FACTOR_ROUNDING * rounding * size).all())

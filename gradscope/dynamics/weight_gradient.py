@@ -1,5 +1,7 @@
 """What each time contributes to the gradient of the recurrent weights."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,10 +22,12 @@ def weight_gradient_norm(
         preactivation_gradient: delta_t; it is overwritten.
         hidden_before: h_{t-1}.
         scale: a size of delta_t's order, by which it is divided on the way: squares of gradients below 1e-19 would
-            vanish in float32. Where it is 0 or not finite, delta_t is taken as it is.
+            vanish in float32. Where it is 0 or not finite, delta_t is taken as it is. For h_{t-1} the same is done.
     """
-    scale = scale.where((scale > 0) & scale.isfinite(), 1)
+    scale = _divisor(scale)
     scaled = preactivation_gradient.div_(scale.to(preactivation_gradient.dtype)[:, None, None])
+    size = _divisor(torch.linalg.vector_norm(hidden_before, math.inf, dim=(1, 2)))
+    hidden_before = hidden_before / size[:, None, None] if _squares_vanish(size) else hidden_before
     batch, rows, hidden = *scaled.shape[1:], hidden_before.shape[2]
     if batch * (rows + hidden) <= rows * hidden:
         gram, hidden_gram = scaled @ scaled.mT, hidden_before @ hidden_before.mT
@@ -31,4 +35,13 @@ def weight_gradient_norm(
     else:
         squared = (scaled.mT @ hidden_before).square_().sum((1, 2))
     norm: Tensor = squared.clamp_min_(0).sqrt_().double().mul_(scale)
-    return norm
+    return norm.mul_(size) if _squares_vanish(size) else norm
+
+
+def _divisor(size: Float[Tensor, " time"]) -> Float[Tensor, " time"]:
+    return size.where((size > 0) & size.isfinite(), 1)
+
+
+def _squares_vanish(size: Float[Tensor, " time"]) -> bool:
+    # Looked at on CPU only: on a GPU looking would wait for the device.
+    return size.device.type != "cpu" or not bool(((size > 1e-9) & (size < 1e9)).all())

@@ -55,6 +55,13 @@ class ParameterChanges:
     also: frozenset[str] = field(default_factory=frozenset)
     micro: MicroBatches | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Return how many bytes the copies take."""
+        return sum(
+            tensor.nbytes for copies in (self.before, self.given, self.weights, self.updates) for tensor in copies
+        )
+
     def measured(self) -> ParameterRows:
         """Return norms, clip coefficient and cosine."""
         # All in one call: what is measured is small, and a call costs more than it.

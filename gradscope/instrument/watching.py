@@ -98,6 +98,8 @@ def watch(
     wanted = checked_also(also)
     if probe is not None and not isinstance(probe, ProbeAt):
         raise UsageError(f"probe expects a gradscope.ProbeAt(iterations, inputs, loss), got {_named(probe)}.")
+    if isinstance(optimizer, Sequence) and not optimizer:
+        raise UsageError("watch got an empty list of optimizers: leave it out if none steps.")
     optimizers = [_checked_optimizer(model, each) for each in _as_list(optimizer)]
     if scaler is not None and not isinstance(scaler, GradScaler):
         raise UsageError(f"scaler expects a torch.amp.GradScaler, got {_named(scaler)}.")

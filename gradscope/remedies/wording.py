@@ -56,6 +56,8 @@ def summary(table: pd.DataFrame) -> list[str]:
         One sentence on the loss, one on the gradient, and one on what changed nothing.
     """
     tried = table[table["remedy"] != UNCHANGED_NAME]
+    if tried.empty:
+        return ["No remedy was tried."]
     lower = _ordered(tried, "loss", rising=True)
     kept = _ordered(tried, "rate", rising=False)
     if tried["rate_change"].isna().all():

@@ -72,7 +72,7 @@ def check_target(path: PlaceLike) -> Place:
         The path.
 
     Raises:
-        UsageError: it is a folder, or the folder that it would be in is missing.
+        UsageError: it is a folder, a device or a pipe, or the folder that it would be in is missing.
         RunError: nothing may be written there.
     """
     target = as_place(path)
@@ -82,6 +82,10 @@ def check_target(path: PlaceLike) -> Place:
         raise UsageError(
             f"The report needs a file to write to, but {target} is a folder; try {target / 'report.html'}."
         )
+    if target.exists() and not target.is_file():
+        raise UsageError(f"The report needs a file to write to, but {target} is a device or a pipe; try report.html.")
+    if target.is_symlink():  # What the link leads to is written, and not the link replaced.
+        target = target.resolve()
     if not target.parent.is_dir():
         raise UsageError(
             f"The report cannot be written to {target}: there is no folder {target.parent}; create it first."

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -61,3 +62,14 @@ def test_version(program):
     done = subprocess.run([sys.executable, *program, "--version"], capture_output=True, text=True, check=True)
 
     assert done.stdout == f"gradscope, version {gradscope.__version__}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("words", [["--help"], ["studies", "--help"], ["study", "sine", "--dry-run"]])
+def test_output_to_a_full_disk_is_one_message(words):
+    """On the error stream, without a traceback."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gradscope", *words], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: cannot write the output: No space left on device.\n")

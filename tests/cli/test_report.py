@@ -1,5 +1,6 @@
 """`gradscope report`: the page, and one message for each mistake."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,18 @@ def test_a_damaged_run_keeps_the_old_page(tmp_path: Path) -> None:
     page.write_text("earlier")
     assert "run.json" in _said(_report(folder, "-o", page), 1)
     assert page.read_text() == "earlier"
+
+
+def test_what_is_no_file_is_left_as_it_is(run: Path, tmp_path: Path) -> None:
+    """A pipe is not replaced by the page; through a link the file is written that it leads to."""
+    os.mkfifo(tmp_path / "pipe")
+    assert "is a device or a pipe" in _said(_report(run, "-o", tmp_path / "pipe"), 2)
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "page.html").write_text("old", encoding="utf-8")
+    (tmp_path / "link.html").symlink_to("page.html")
+    assert _report(run, "-o", tmp_path / "link.html").exit_code == 0
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") != "old"
 
 
 def test_a_missing_output_folder(run: Path, tmp_path: Path) -> None:

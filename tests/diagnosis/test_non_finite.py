@@ -194,3 +194,24 @@ def test_a_run_without_the_table(spoiled_input: Run) -> None:
     assert list(found) == [None, "rnn.l0", "rnn.l1"]
     assert "first at iteration 3, forwards, in the hidden state at time 2; 3 of 6" in found["rnn.l0"].message
     assert "The first in the run" not in found["rnn.l1"].message
+
+
+def test_a_gradient_of_another_way_is_no_nan(tmp_path: Path) -> None:
+    """One by torch.autograd.grad has no norm in the table: that is not known, and nothing is wrong."""
+    layer = nn.GRU(3, 8)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
+    with gradscope.watch(layer, optimizer, run=tmp_path / "run", schedule=1) as recorder:
+        for iteration in range(6):
+            optimizer.zero_grad()
+            loss = layer(torch.randn(5, 2, 3))[0].square().mean()
+            recorder.log(loss=loss)
+            if iteration < 3:
+                loss.backward()
+            else:
+                for parameter, gradient in zip(
+                    layer.parameters(), torch.autograd.grad(loss, [*layer.parameters()]), strict=True
+                ):
+                    parameter.grad = gradient
+            optimizer.step()
+    assert open_run(tmp_path / "run").iterations["gradient_norm"].isna().tolist() == [False] * 3 + [True] * 3
+    assert "non-finite-norm" not in {finding.code for finding in diagnose(tmp_path / "run")}

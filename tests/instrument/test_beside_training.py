@@ -11,9 +11,16 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
 import gradscope
+from gradscope.instrument.fused import kernel_call
 from gradscope.instrument.recording.collector import Collector
 from tests.oracles import unroll
 from tests.strategies import KINDS, make_layer
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_worth_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small passes are worked out at once otherwise, before anything could change."""
+    monkeypatch.setattr(kernel_call, "_MANY_ELEMENTS", 0)
 
 
 def _overwrite(*tensors: Tensor) -> None:
@@ -108,6 +115,22 @@ def test_calls_of_one_layer_do_not_share_their_copies() -> None:
     zero = torch.zeros(2, 8)
     truth = unroll(layer, batches[-1], lambda sequence, *_: sequence.sum(), zero, zero)
     torch.testing.assert_close(last.total_gradient.double(), truth.total_gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_a_second_backward_pass_leaves_the_first_as_it_was(tmp_path: Path) -> None:
+    """It writes into the memory that an LSTM's kernel keeps, before the first one is worked out."""
+    torch.manual_seed(0)
+    layer, batch = nn.LSTM(3, 8), torch.randn(6, 2, 3)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.0)
+    with gradscope.watch(layer, optimizer, schedule=1, run=tmp_path / "run"):
+        for _ in range(3):
+            output, _ = layer(batch)
+            output.sum().backward(retain_graph=True)
+            (3 * output).sum().backward()
+            optimizer.step()
+    table = gradscope.open_run(tmp_path / "run").timesteps.pivot(index=["iteration", "time"], columns="call")
+    for column in ("total_gradient_norm", "cell_gradient_norm", "weight_gradient_norm"):
+        np.testing.assert_allclose(table[column][1], 3 * table[column][0], rtol=1e-5)
 
 
 def test_every_call_of_one_backward_pass_is_written_as_it_was(tmp_path: Path) -> None:

@@ -33,17 +33,21 @@ def test_zeros_and_non_finite_entries(dtype: torch.dtype) -> None:
     rows=st.integers(1, 12),
     hidden=st.integers(1, 6),
     exponent=st.integers(-30, 10),
+    state_exponent=st.sampled_from([0, 0, -23, 19]),
     seed=st.integers(0, 999),
 )
 def test_weight_gradient_norm_equals_that_of_the_matrix(
-    time: int, batch: int, rows: int, hidden: int, exponent: int, seed: int
+    time: int, batch: int, rows: int, hidden: int, exponent: int, state_exponent: int, seed: int
 ) -> None:
     """By Gram's identity or by the matrix itself, at any scale, the norm is that of the float64 matrix."""
     generator = torch.Generator().manual_seed(seed)
     delta = torch.randn(time, batch, rows, generator=generator) * 10.0**exponent
-    before = torch.randn(time, batch, hidden, generator=generator)
+    before = torch.randn(time, batch, hidden, generator=generator) * 10.0**state_exponent
     expected = (delta.double().mT @ before.double()).flatten(1).norm(dim=1)
     scale = delta.double().flatten(1).norm(dim=1)
     torch.testing.assert_close(
-        weight_gradient_norm(delta.clone(), before, scale), expected, rtol=1e-4, atol=1e-5 * float(scale.max())
+        weight_gradient_norm(delta.clone(), before, scale),
+        expected,
+        rtol=1e-4,
+        atol=1e-5 * float(scale.max()) * 10.0**state_exponent,
     )

@@ -150,14 +150,22 @@ def test_a_scaler_of_several_watches_is_as_it_was(order: tuple[int, ...], before
     assert {name: held for name, held in vars(scaler).items() if name == "update"} == before
 
 
-def test_a_loss_that_is_kept_keeps_no_recorder() -> None:
+@pytest.mark.parametrize("ended", ["by close", "by step"])
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_loss_that_is_kept_keeps_no_recorder(kind: str, ended: str) -> None:
     """A graph whose hooks were of a recorder does not keep it, nor the rest of the model."""
-    training = Training("cells")
+    training = Training(kind)
     recorder = training.watch()
     loss = training.model(torch.randn(4, 7, 3)).sum()
-    recorder.close()
+    if ended == "by close":
+        recorder.close()
+    else:
+        loss.backward(retain_graph=True)
+        training.optimizer.step()
+    training.model.tap = None
     left = [weakref.ref(recorder), weakref.ref(training.model), weakref.ref(training.optimizer)]
     del training, recorder
     gc.collect()
     assert [one() for one in left] == [None] * 3
-    loss.backward()
+    if ended == "by close":
+        loss.backward()

@@ -30,6 +30,39 @@ def _loss(output: Tensor, final: tuple[Tensor, Tensor]) -> Tensor:
     return output.sin().sum() + h_n.square().sum() + c_n.cos().sum()
 
 
+def _same_as_the_loop(layer: nn.LSTM, batch: Tensor, found: gradscope.Trajectory) -> None:
+    zero = torch.zeros(batch.shape[1], layer.hidden_size)
+    truth = unroll(layer, batch, lambda sequence, *_: sequence.sin().sum(), zero, zero)
+    torch.testing.assert_close(found.total_gradient.double(), truth.total_gradient, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found.cell_gradient.double(), truth.cell_gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_nothing_is_read_that_another_function_did_not_write() -> None:
+    """To be differentiated again, a gradient is computed without oneDNN: its memory holds what was there before."""
+    torch.manual_seed(0)
+    layer, weights = nn.LSTM(5, 16), []
+    with gradscope.watch(layer, schedule=1) as recorder:
+        for create_graph in (False, False, True, True, False):
+            batch = torch.randn(6, 3, 5)
+            weights.append(
+                torch.autograd.grad(layer(batch)[0].sin().sum(), [*layer.parameters()], create_graph=create_graph)
+            )
+            _same_as_the_loop(layer, batch, recorder.latest["l0"])
+
+
+def test_nothing_is_read_of_a_direction_that_no_backward_pass_went_through() -> None:
+    """Gradients of the other direction's weights alone leave its memory as it was."""
+    torch.manual_seed(0)
+    layer, forwards = nn.LSTM(5, 16, bidirectional=True), nn.LSTM(5, 16)
+    forwards.load_state_dict({name: getattr(layer, name) for name in forwards.state_dict()})
+    backwards = [parameter for name, parameter in layer.named_parameters() if name.endswith("reverse")]
+    with gradscope.watch(layer, schedule=1) as recorder:
+        for inputs in (None, None, backwards, backwards):
+            batch = torch.randn(6, 3, 5)
+            layer(batch)[0].sin().sum().backward(inputs=inputs)
+            _same_as_the_loop(forwards, batch, recorder.latest["l0"])
+
+
 def _refuse(*_: object) -> None:
     raise AssertionError("all was computed a second time")
 

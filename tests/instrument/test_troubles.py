@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import gradscope
+from gradscope.instrument.fused import kernel_call
 from gradscope.instrument.fused.kernel_call import KernelCall
 from gradscope.instrument.norms import vector_norm
 from gradscope.runs import RunWriter
@@ -197,8 +198,21 @@ def test_losses_that_are_kept_do_not_keep_the_calls() -> None:
             optimizer.step()
         calls = [call for call in _kernel_calls() if call not in of_other_tests]
         assert len(calls) == 5
-        assert [direction._hidden.numel() for call in calls for direction in call._directions] == [0] * 5
+        directions = [direction for call in calls for direction in call._directions]
+        assert [direction._hidden.numel() for direction in directions] == [0] * 5
+        assert [direction.arrived for direction in directions] == [{}] * 5
         assert recorder.latest["encoder.l0"].direct_gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_forward_pass_that_is_thrown_away_leaves_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its call goes with its graph, though no iteration ends; what a GRU saved is not kept attached to that graph."""
+    monkeypatch.setattr(kernel_call, "_MANY_OPERATIONS", 0)
+    layer, of_other_tests = make_layer(kind, 3, 8, batch_first=True), _kernel_calls()
+    with gradscope.watch(layer, schedule=1):
+        for _ in range(3):
+            layer(_batch())
+        assert [call for call in _kernel_calls() if call not in of_other_tests] == []
 
 
 def test_gradients_are_detached_under_create_graph() -> None:

@@ -17,6 +17,7 @@ from tests.instrument.training import make_model
     [
         ({"model": nn.GRU}, "watch expects a torch.nn.Module as model, got the class GRU."),
         ({"model": "gru"}, "watch expects a torch.nn.Module as model, got a str."),
+        ({"optimizer": []}, "watch got an empty list of optimizers: leave it out if none steps."),
         ({"optimizer": 0.1}, "watch expects a torch.optim.Optimizer as optimizer, got a float."),
         ({"keep": "everything"}, "keep expects one of norms, states, full, got 'everything'."),
         ({"keep": ["states"]}, "keep expects one of norms, states, full, got ['states']."),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
+from gradscope.instrument.recording import worker as worker_module
 from gradscope.instrument.recording.worker import Worker
 
 
@@ -48,6 +49,53 @@ def test_nothing_begins_before_it_may() -> None:
     assert not done.wait(0.05)
     worker.begin()
     assert done.wait(10)
+
+
+@pytest.mark.parametrize(("many", "size"), [(worker_module._MOST_BEGUN, 1), (2, worker_module._MOST_BYTES)])
+def test_a_training_does_not_run_away_from_its_jobs(many: int, size: int) -> None:
+    """Where too many wait, or too much memory with them, it waits for the oldest."""
+    worker, go_on, waited = Worker(torch.device("cpu")), threading.Event(), threading.Event()
+
+    def training() -> None:
+        worker.make_room()
+        waited.set()
+
+    for _ in range(many):
+        worker.hand_in(go_on.wait, size=size)
+        worker.begin()
+    threading.Thread(target=training).start()
+    assert not waited.wait(0.1)
+    go_on.set()
+    assert waited.wait(10)
+    worker.wait()
+
+
+def test_an_error_is_heard_as_soon_as_there_is_room_to_make() -> None:
+    """Not only at the end: a full disk is told while the training runs."""
+    worker, failed = Worker(torch.device("cpu")), threading.Event()
+
+    def fail() -> None:
+        failed.set()
+        raise OSError("full")
+
+    worker.hand_in(fail)
+    worker.begin()
+    assert failed.wait(10)
+    with pytest.raises(OSError, match="full"):
+        for _ in range(1000):
+            worker.make_room()
+            time.sleep(0.01)
+
+
+def test_nothing_is_submitted_from_where_python_collects() -> None:
+    """What is held runs in the thread that asks, after what has begun, and so does what comes later."""
+    worker, seen = Worker(torch.device("cpu")), []
+    worker.hand_in(lambda: (time.sleep(0.05), seen.append("begun")))
+    worker.begin()
+    worker.hand_in(lambda: seen.append(threading.get_ident()))
+    worker.run_here()
+    worker.hand_in(lambda: seen.append(threading.get_ident()))
+    assert seen == ["begun", threading.get_ident(), threading.get_ident()]
 
 
 def test_what_is_not_worth_the_thread_runs_here_and_in_order() -> None:

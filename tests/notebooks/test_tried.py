@@ -70,3 +70,11 @@ def test_a_wrong_call_is_a_usage_error():
     """Of the public name, too."""
     with pytest.raises(UsageError, match="at least 8"):
         gradscope.what_if(Loop(), Reader, iterations=2)
+
+
+def test_nothing_that_fits(tmp_path):
+    """Where no remedy was tried, words and page say so, with the reason."""
+    found = gradscope.what_if(Loop(), Reader, ["forget-bias(1)"], iterations=8, seeds=[1, 2])
+    for text in (repr(found), found._repr_html_(), found.report(tmp_path / "page.html").read_text(encoding="utf-8")):
+        assert "No remedy was tried" in text
+        assert "forget-bias sets the bias of a gate" in text

@@ -21,8 +21,8 @@ from gradscope.instrument.fused.workspace import Workspace
 if TYPE_CHECKING:
     from gradscope.instrument.fused.graph import SavedGates
 
-_RECURRENT = 1
-"""Position of W_hh among the weights that a fused function is given."""
+_RECURRENT, _RECURRENT_BIAS = 1, 3
+"""Positions of W_hh and b_hh among the weights that a fused function is given."""
 _OF_THE_CALL = 1
 """A `KernelCall` refers to the output once, for both directions."""
 
@@ -52,6 +52,7 @@ class Direction:
         projected: gradient of W_ih x_t + b_ih, time-major or the rows of a packed sequence; None where it was not seen.
         saved_gates: what a GRU's forward pass saved, in the order of processing; None where it was not read.
         kept: memory that oneDNN's LSTM keeps for its backward pass; None where it is not seen.
+        has_written: whether the newest backward pass went through oneDNN's LSTM, and so wrote there.
         left: what the backward pass left there, once it was taken over.
     """
 
@@ -78,6 +79,7 @@ class Direction:
         self.projected: Tensor | None = None
         self.saved_gates: SavedGates | None = None
         self.kept: UInt8[Tensor, " bytes"] | None = None
+        self.has_written = False
         self.left: KeptStates | None = None
 
     @property
@@ -117,7 +119,7 @@ class Direction:
     def forget_gradients(self) -> None:
         """Make ready for another backward pass; whoever took those of this one over keeps them."""
         self.recurrent = self.projected = None
-        self.arrived = {}
+        self.arrived, self.has_written = {}, False
 
     @property
     def exists(self) -> Bool[Tensor, "time batch"] | None:
@@ -133,6 +135,18 @@ class Direction:
     def recurrent_weight(self) -> Float[Tensor, "rows hidden"]:
         """Return W_hh in the computing dtype."""
         return self._rounded(self._weights[_RECURRENT])
+
+    def recurrent_bias(self) -> Float[Tensor, " rows"]:
+        """Return b_hh in the computing dtype, zeros where there are no biases."""
+        if self._has_biases:
+            return self._rounded(self._weights[_RECURRENT_BIAS])
+        recurrent = self.recurrent_weight()
+        return recurrent.new_zeros(len(recurrent))
+
+    @property
+    def rounding(self) -> float:
+        """Return how far 1 is from the next number that the training computes with."""
+        return torch.finfo(self._kernel_dtype).eps
 
     def inputs(self, times: slice) -> Float[Tensor, "time batch input"]:
         """Return x_t of some times."""
@@ -160,15 +174,21 @@ class Direction:
         projected = self.projected if self.exists is None else self.layout.by_time(self.projected)
         return in_order(projected, times, reverse=self.reverse).to(self.dtype)
 
-    def total_from_zeros(self, times: slice) -> Float[Tensor, "time batch hidden"]:
-        """Return a_t of some times: what enters directly, and what comes back from the next time.
+    def sent_back(self, times: slice) -> Float[Tensor, "later batch hidden"]:
+        """Return what comes back to h_t of some times from the next one; nothing comes to the last time of all.
 
         `times` are all, if the sequence is packed.
         """
         assert self.recurrent is not None
         after = slice(times.start + 1, min(times.stop + 1, self.shape[0]))
-        total = self.direct.at(times).clone()
-        back = in_order(self.layout.by_time(self.recurrent), after, reverse=self.reverse).to(self.dtype)
+        return in_order(self.layout.by_time(self.recurrent), after, reverse=self.reverse).to(self.dtype)
+
+    def total_from_zeros(self, times: slice) -> Float[Tensor, "time batch hidden"]:
+        """Return a_t of some times: what enters directly, and what comes back from the next time.
+
+        `times` are all, if the sequence is packed.
+        """
+        total, back = self.direct.at(times).clone(), self.sent_back(times)
         total[: len(back)] += back
         return total
 
@@ -180,7 +200,8 @@ class Direction:
         own._initial = tuple(memory.copy(f"initial{number}", state) for number, state in enumerate(self._initial))
         own.left, own.kept = self._left(memory), None
         if self.projected is not None and (self.kind != "gru" or self.saved_gates is not None):
-            needed = {_RECURRENT: self._weights[_RECURRENT]}
+            recurrent = (_RECURRENT, _RECURRENT_BIAS) if self._has_biases else (_RECURRENT,)
+            needed = {position: self._weights[position] for position in recurrent}
         elif own.left is not None and own.left.has_agreed:
             needed = {}
         else:
@@ -198,7 +219,7 @@ class Direction:
 
     def _left(self, memory: Workspace) -> KeptStates | None:
         kept = self.kept
-        if kept is None:
+        if kept is None or not self.has_written:
             return None
         if nobody_else_holds(kept, references=1):
             self.kept = None  # The graph has gone: no other backward pass can come.
@@ -212,6 +233,7 @@ class Direction:
     def drop(self) -> None:
         """Hold nothing of the forward pass any more."""
         self.drop_graph()
+        self.arrived = {}
         self._sequence = self._hidden = self._sequence.new_empty(0)
         self._initial, self._weights = (), {}
 

@@ -60,8 +60,8 @@ SavedGates = list[tuple[Tensor, Tensor, Tensor]]
 def saved_gru_gates(output: Tensor, direction: int, *, bidirectional: bool) -> SavedGates | None:
     """Return (reset, update, candidate) of each time in the order of processing; None where the graph is another one.
 
-    Must be called between the forward and the backward pass, which frees them. The tensors come attached to the graph
-    below the output's own node: whoever keeps them keeps that graph.
+    Must be called between the forward and the backward pass, which frees them. They come detached: attached they would
+    keep the graph, whose nodes refer to the call that keeps them, in a circle that Python's collector cannot see.
     """
     if saving_is_redirected():
         return None
@@ -80,7 +80,7 @@ def saved_gru_gates(output: Tensor, direction: int, *, bidirectional: bool) -> S
 def _gates_at(node: Any) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401 - attributes differ by node
     (product, _), (candidate, _) = node.next_functions
     gated = candidate.next_functions[0][0].next_functions[1][0]
-    return gated._saved_other, product._saved_other, candidate._saved_result
+    return gated._saved_other.detach(), product._saved_other.detach(), candidate._saved_result.detach()
 
 
 def saving_is_redirected() -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from gradscope.instrument.fused.direction import Direction
 from gradscope.instrument.fused.graph import projection_node, saved_gru_gates
 from gradscope.instrument.fused.kernels import KernelArguments
 from gradscope.instrument.fused.layouts import Dense, Layout, Packed
-from gradscope.instrument.fused.onednn import kept_memory
+from gradscope.instrument.fused.onednn import kept_memory, lstm_node
 from gradscope.instrument.fused.rows import Rows
 from gradscope.instrument.fused.summarising import summarise
 from gradscope.instrument.fused.workspace import Workspace
@@ -85,7 +86,8 @@ class KernelCall:
         listener: Listener,
     ) -> None:
         self.name, self.order = layers[0].name, next(ORDER)
-        self._layers, self._order_of_user, self._listener = layers, order_of_user, listener
+        self._layers, self._order_of_user = layers, order_of_user
+        self._listener: Listener | None = listener
         layout: Layout
         if arguments.batch_sizes is None:
             layout = Dense(batch_first=arguments.batch_first)
@@ -95,13 +97,11 @@ class KernelCall:
         used = (output.detach(), *(tensor for direction in self._directions for tensor in direction.given))
         self._versions = [(tensor, tensor._version) for tensor in used]
         self._passes = BackwardPasses()
-        self._dropped = False
         self._hook(arguments, output, final)
         if zeros is not None:
             zeros.register_hook(self._receive_recurrent)  # type: ignore[no-untyped-call]
         elif arguments.kind == "lstm":
-            for index, direction in enumerate(self._directions):
-                direction.kept = kept_memory(output, index, bidirectional=arguments.bidirectional)
+            self._hook_inside(output, bidirectional=arguments.bidirectional)
         self.size = self._size(output) if output.numel() >= _MANY_ELEMENTS else None
         for index, (layer, direction) in enumerate(zip(layers, self._directions, strict=True)):
             proof = final[0][index].detach() if direction.is_bounded else None
@@ -122,14 +122,21 @@ class KernelCall:
             if arguments.kind == "gru" and _gates_are_large(arguments):
                 direction.saved_gates = saved_gru_gates(output, index, bidirectional=arguments.bidirectional)
 
+    def _hook_inside(self, output: Tensor, *, bidirectional: bool) -> None:
+        for index, direction in enumerate(self._directions):
+            node = lstm_node(output, index, bidirectional=bidirectional)
+            if node is not None:
+                direction.kept = kept_memory(node)
+                node.register_prehook(partial(self._receive_inside, index))
+
     def _size(self, output: Tensor) -> int:
         # About half of what oneDNN keeps is copied.
         kept = sum(direction.kept.nbytes for direction in self._directions if direction.kept is not None)
-        return _TENSORS_HELD * output.nbytes + kept // 2
+        weights = sum(tensor.nbytes for direction in self._directions for tensor in direction.given[1:])
+        return _TENSORS_HELD * output.nbytes + kept // 2 + weights
 
     def _receive(self, position: int, output_number: int, gradients: tuple[Tensor | None, ...]) -> None:
-        if self._dropped:
-            self._forget_gradients()
+        if self._listener is None:
             return
         with self._listener.guard:
             if self._passes.is_new():
@@ -141,12 +148,21 @@ class KernelCall:
             self._listener.arrived(self)
 
     def _receive_recurrent(self, gradient: Tensor) -> None:
+        if self._listener is None:
+            return
         with self._listener.guard:
             for direction in self._directions:
                 direction.recurrent = gradient.detach()[..., direction.columns]
 
+    def _receive_inside(self, index: int, _: tuple[Tensor | None, ...]) -> None:
+        if self._listener is None:
+            return
+        with self._listener.guard:
+            # Where it is to be differentiated PyTorch calls another function than oneDNN's, which writes nothing.
+            self._directions[index].has_written = not torch.is_grad_enabled()
+
     def _receive_projected(self, index: int, gradients: tuple[Tensor | None, ...]) -> None:
-        if self._dropped:
+        if self._listener is None:
             return
         with self._listener.guard:
             gradient = gradients[0]
@@ -178,8 +194,7 @@ class KernelCall:
 
     def drop(self) -> None:
         """Hold nothing any more: a user who keeps a loss keeps its graph, and with it this call."""
-        self._dropped = True
-        self._versions = []
+        self._listener, self._layers, self._versions = None, (), []
         for direction in self._directions:
             direction.drop()
 

@@ -10,20 +10,17 @@ equations of the cell, and where they do not hold the caller computes everything
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from torch.autograd.graph import Node
 
 from gradscope.cells.lstm import lstm_preactivation_factors
 from gradscope.dynamics.adjoint import lstm_state_adjoint
 from gradscope.instrument.fused.graph import below, saving_is_redirected, sequence_node
 from gradscope.instrument.fused.kernels import KernelArguments
 from gradscope.instrument.fused.workspace import Workspace
-
-if TYPE_CHECKING:
-    from torch.autograd.graph import Node
 
 _FLOATS_A_PAGE = 1024
 _FLOATS_A_CACHE_LINE = 16
@@ -42,10 +39,8 @@ def is_onednn(arguments: KernelArguments) -> bool:
     return is_plain and hidden.device.type == "cpu" and torch._C._get_mkldnn_enabled()
 
 
-def kept_memory(output: Tensor, direction: int, *, bidirectional: bool) -> UInt8[Tensor, " bytes"] | None:
-    """Return the memory that one direction of an LSTM keeps for its backward pass; None where it is not oneDNN's.
-
-    Must be called before the backward pass, after which the graph forgets it.
+def lstm_node(output: Tensor, direction: int, *, bidirectional: bool) -> Node | None:
+    """Return the node that is one direction of an LSTM; None where it is not oneDNN's.
 
     Args:
         output: sequence of a single layer.
@@ -54,11 +49,17 @@ def kept_memory(output: Tensor, direction: int, *, bidirectional: bool) -> UInt8
     """
     if output.dtype != torch.float32 or saving_is_redirected():
         return None
-    node: Node | None = sequence_node(output)
+    node = sequence_node(output)
     if bidirectional:
         node = below(node, "CatBackward0", direction)
-    if node is None or node.name() != "MkldnnRnnLayerBackward0":
-        return None
+    return None if node is None or node.name() != "MkldnnRnnLayerBackward0" else node
+
+
+def kept_memory(node: Node) -> UInt8[Tensor, " bytes"] | None:
+    """Return the memory that an LSTM keeps for its backward pass; None where there is none.
+
+    Must be called before the backward pass, after which the graph forgets it.
+    """
     kept = getattr(node, "_saved_result3", None)
     # Detached: a tensor of its own, so that it can be told whether the graph still has its.
     return kept.detach() if isinstance(kept, Tensor) and kept.dtype == torch.uint8 else None

@@ -14,15 +14,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gradscope.cells.elman import Nonlinearity, activation_derivative
-from gradscope.cells.gru import gru_preactivation_factors, recompute_gru
+from gradscope.cells.gru import GRUTimes, gru_preactivation_factors, recompute_gru
 from gradscope.cells.lstm import lstm_preactivation_factors, recompute_lstm_gates, scan_cells
-from gradscope.cells.weights import LayerWeights
+from gradscope.cells.weights import LayerWeights, project
 from gradscope.dynamics.adjoint import (
     elman_adjoint,
     elman_state_adjoint,
     gru_adjoint,
+    gru_agrees,
     gru_state_adjoint,
     lstm_adjoint,
+    lstm_agrees,
     lstm_cell_adjoint,
     lstm_state_adjoint,
 )
@@ -32,6 +34,8 @@ from gradscope.instrument.fused.rows import Rows
 from gradscope.instrument.summary import FLAT_TANH
 
 _BLOCK_ELEMENTS_ON_CPU = 262_144
+_TIMES_CHECKED = 16
+"""Of a block: what is wrong grows from time to time, and shows at the earliest ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +96,40 @@ def _gru(direction: Direction, rows: Rows) -> Iterator[Block]:
     recurrent, incoming = direction.recurrent_weight(), None
     for times in blocks_of(direction):
         total, delta = rows.total_gradient[times], rows.scratch(times, 3)
-        candidate = _gru_gates(direction, rows, times)
+        candidate, update = _gru_gates(direction, rows, times), rows.gates["update"][times]
         delta.flatten(2).copy_(direction.projected_at(times))
+        few = _few_of(len(total))
+        candidate_gradient = delta[few, :, 2].clone()
         delta[:, :, 2].mul_(rows.gates["reset"][times])
         total.copy_(direction.direct.at(times))
-        incoming = gru_state_adjoint(total, rows.gates["update"][times], delta.flatten(2), recurrent, incoming)
+        sent = gru_state_adjoint(total, update, delta.flatten(2), recurrent, incoming)
+        exists = None if direction.exists is None else direction.exists[few]
+        known = (total[few], update[few], candidate[few], candidate_gradient)
+        if not gru_agrees(*known, exists, direction.rounding):
+            sent = _gru_closed_loop(direction, rows, times, candidate, incoming)
+        incoming = sent
         yield Block(times, delta.flatten(2), _tanh_saturation(candidate))
+
+
+def _few_of(count: int) -> slice:
+    return slice(None, None, max(1, count // _TIMES_CHECKED))
+
+
+def _gru_closed_loop(
+    direction: Direction,
+    rows: Rows,
+    times: slice,
+    candidate: Float[Tensor, "time batch hidden"],
+    incoming: Float[Tensor, "batch hidden"] | None,
+) -> Float[Tensor, "batch hidden"]:
+    before, delta, recurrent = rows.hidden_before[times], rows.scratch(times, 3), direction.recurrent_weight()
+    of_candidate = slice(2 * direction.units, None)
+    from_hidden = project(before, recurrent[of_candidate], direction.recurrent_bias()[of_candidate])
+    computed = GRUTimes(rows.gates["reset"][times], rows.gates["update"][times], candidate, from_hidden)
+    gru_preactivation_factors(computed, before, out=delta)
+    _clear_padding(direction, delta)
+    direct = direction.direct.at(times)
+    return gru_adjoint(direct, computed, delta, recurrent, incoming, rows.total_gradient[times])
 
 
 def _gru_gates(direction: Direction, rows: Rows, times: slice) -> Float[Tensor, "time batch hidden"]:
@@ -167,21 +199,27 @@ def _lstm_swept(direction: Direction, rows: Rows) -> Iterator[Block]:
         gates, total, cell_gradient = all_gates[times], rows.total_gradient[times], rows.cell_gradient[times]
         if direction.recurrent is not None:
             total.copy_(direction.total_from_zeros(times))
-            incoming_cell = lstm_cell_adjoint(
+            sent_by_cell = lstm_cell_adjoint(
                 total, gates, tanh_cell, delta, weights.projection, incoming_cell, cell_gradient
             )
-        else:
-            incoming, incoming_cell = lstm_adjoint(
-                direction.direct.at(times),
-                gates,
-                tanh_cell,
-                delta,
-                weights,
-                incoming,
-                incoming_cell,
-                out=total,
-                out_cell=cell_gradient,
-            )
+            back = direction.sent_back(times)
+            if lstm_agrees(back, delta.flatten(2), weights.recurrent, direction.rounding, _TIMES_CHECKED):
+                incoming_cell = sent_by_cell
+                yield Block(times, delta.flatten(2), _tanh_saturation(tanh_cell))
+                continue
+            incoming = back[-1] if len(back) == len(total) else None
+            tanh_cell, delta = _lstm_factors(direction, rows, all_gates, times)
+        incoming, incoming_cell = lstm_adjoint(
+            direction.direct.at(times),
+            gates,
+            tanh_cell,
+            delta,
+            weights,
+            incoming,
+            incoming_cell,
+            out=total,
+            out_cell=cell_gradient,
+        )
         yield Block(times, delta.flatten(2), _tanh_saturation(tanh_cell))
 
 

@@ -47,6 +47,7 @@ class Ledger:
         self._untold: list[EndedIteration] = []
         self._told_at = 0.0
         self._said_too_early = False
+        self._earlier_error = _last_error()
 
     def add_pass(self, work: Work, iteration: int, scale: Tensor | None, *, size: int | None) -> None:
         """Have a pass worked out and taken.
@@ -137,8 +138,9 @@ class Ledger:
         if not self._worker.is_of_this_process:
             return
         with Guard(lambda error: say(f"gradscope could not write the end of a run. {type(error).__name__}: {error}")):
+            self._worker.run_here()
             self._worker.hand_in(partial(self._collector.add_iterations, self._untold))
-            complete = getattr(sys, "last_value", None) is None
+            complete = _last_error() in (None, self._earlier_error)
             self._worker.hand_in(partial(self._collector.close, {}, complete=complete))
             self._worker.wait()
 
@@ -161,9 +163,16 @@ class Ledger:
         self._untold.append(EndedIteration(iteration, scalars, recorded, changes))
 
     def _tell(self, now: float) -> None:
-        self._worker.hand_in(partial(self._collector.add_iterations, self._untold[:]))
+        size = sum(one.changes.nbytes for one in self._untold if one.changes is not None)
+        self._worker.hand_in(partial(self._collector.add_iterations, self._untold[:]), size=size)
         self._untold.clear()
         self._told_at = now
+
+
+def _last_error() -> int | None:
+    # Which error was the last that nobody caught, in a notebook perhaps long ago: not held, for it holds its frames.
+    error = getattr(sys, "last_value", None)
+    return None if error is None else id(error)
 
 
 def _learning_rate(optimizers: Sequence[Optimizer]) -> float | Tensor | None:

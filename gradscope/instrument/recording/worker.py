@@ -21,7 +21,8 @@ from threadpoolctl import threadpool_limits
 _LARGE_BLOCK = 31 * 2**20
 _MOST_HELD = 16
 _MOST_BEGUN, _MOST_BYTES = 16, 32 * 2**20
-"""How many iterations' jobs may wait for the thread, so that a training goes on while rows are written."""
+"""How many times `begin` may be ahead of the thread, and by how much memory, so that a training goes on while rows are
+written."""
 Job = Callable[[], None]
 
 
@@ -151,12 +152,28 @@ class Worker:
     def join(self) -> None:
         """Return when all jobs are done, whether or not one of them failed."""
         self.begin()
+        self._wait_for_begun()
+
+    def _wait_for_begun(self) -> None:
         # Within the thread itself only if Python's collector dropped a recorder there: its jobs are in order anyway.
         while self._begun and self.is_of_this_process and self._thread != threading.get_ident():
             self._begun.popleft()[0].result()
 
+    def run_here(self) -> None:
+        """Run what is left, and what is handed in later, in this thread.
+
+        For whoever is called by Python's collector: it may come in the middle of any executor's `submit`, which holds a
+        lock of all executors, and another `submit` in the same thread would wait for that for ever.
+        """
+        executor, self._executor = self._executor, None
+        self._wait_for_begun()
+        jobs, self._held = self._held, []
+        for job in jobs:
+            self._run(job)
+        del executor  # Its thread ends by itself once nobody holds it.
+
     def end(self) -> None:
-        """Let the thread go; what is handed in later runs at once."""
+        """Let the thread go."""
         self.join()
         if self._executor is not None and self._thread != threading.get_ident():
             self._executor.shutdown(wait=self.is_of_this_process)
