@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradscope.analysis.bootstrap import fit_slope, resample_log_mean, student_t
+from gradscope.analysis.bootstrap import Resampled, fit_slope, resample_log_mean, student_t
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,14 @@ def test_slopes_are_those_of_least_squares():
     expected = [np.polyfit(x, row, 1, full=True)[1][0] for row in data.resamples]
     np.testing.assert_allclose(left_over, expected)
     assert fit.slope == pytest.approx(np.polyfit(x, data.measured, 1)[0])
+
+
+def test_the_interval_allows_for_few_sequences():
+    """Student's t times the standard deviation that resamples of n sequences would have if n - 1 were not counted."""
+    x, data = np.arange(4.0), Resampled(np.array([3.0, 2.0, 1.0, 0.0]), np.outer([0.5, 1.0, 1.5], -np.arange(4.0)), 3)
+    fit, _ = fit_slope(x, data)
+    half = 4.30265 * np.std([0.5, 1.0, 1.5]) * np.sqrt(3 / 2)
+    np.testing.assert_allclose([fit.slope, fit.low, fit.high], [-1, -1 - half, -1 + half], rtol=1e-5)
 
 
 def test_resampling_groups_keeps_their_sequences_together():

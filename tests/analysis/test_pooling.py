@@ -1,6 +1,7 @@
 """Sequences of several iterations of a run together: the right iterations, the right way round."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gradscope.analysis import loss_times, phase_iterations, pooled_norms, run_decay
@@ -50,6 +51,14 @@ def test_a_reverse_layer_is_followed_the_way_it_reads(tmp_path):
     run = plant(tmp_path, lambda _: norms, layer="rnn.l0_reverse")
     decay = run_decay(run, "rnn.l0_reverse")
     assert (decay.rate, decay.nonfinite, decay.lags) == (pytest.approx(-0.3), 0, 20)
+
+
+def test_a_loss_may_enter_where_that_is_not_known():
+    """As at every time of a tap, which has no direct gradients; where there is no gradient at all, none enters."""
+    table = pd.DataFrame({"iteration": 0, "layer": "tap", "call": 0, "direct_gradient_norm": [np.nan, np.nan, np.nan]})
+    assert loss_times(table.assign(total_gradient_norm=[0.1, 0.2, 0.3])) == 3
+    assert loss_times(table.assign(total_gradient_norm=[np.nan, np.nan, 0.3])) == 1
+    assert loss_times(table.assign(total_gradient_norm=1.0, direct_gradient_norm=[0.0, 0.0, 1.0])) == 1
 
 
 def test_the_floor_is_that_of_the_training_type(tmp_path):

@@ -119,6 +119,19 @@ def test_another_layout_is_noticed(wrong: str, monkeypatch: pytest.MonkeyPatch) 
     torch.testing.assert_close(recorded.total_gradient.double(), truth.total_gradient, rtol=1e-4, atol=1e-6)
 
 
+def test_one_shape_does_not_vouch_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor one direction for the other: each is looked at for itself."""
+    torch.manual_seed(0)
+    monkeypatch.setattr(onednn, "_AGREED", set())
+    cases = [(nn.LSTM(3, 16), (9, 2, 3)), (nn.LSTM(3, 16), (8, 2, 3)), (nn.LSTM(3, 20), (9, 2, 3))]
+    cases += [(nn.LSTM(3, 16), (9, 4, 3)), (nn.LSTM(40, 16), (9, 2, 40))]
+    for number, (module, shape) in enumerate(cases):
+        _by_layer(module, torch.randn(*shape), _loss)
+        assert len(onednn._AGREED) == number + 1
+    _by_layer(nn.LSTM(3, 16, bidirectional=True), torch.randn(9, 2, 3), _loss)
+    assert len(onednn._AGREED) == len(cases) + 1
+
+
 def test_zeros_prove_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients of zero are zero wherever they are read."""
     monkeypatch.setattr(onednn, "_AGREED", set())

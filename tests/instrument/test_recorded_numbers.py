@@ -4,15 +4,17 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import gradscope
 from gradscope.analysis import time_constant
 from tests.instrument.conftest import Forecaster
 from tests.instrument.training import make_model, norm_clipping, train, value_clipping
-from tests.strategies import make_layer
+from tests.strategies import KINDS, make_layer
 
 
 def _batch(seed: int = 0, time: int = 7) -> torch.Tensor:
@@ -141,6 +143,40 @@ def test_gradients_are_reported_unscaled(tmp_path: Path) -> None:
         left, right = getattr(plain, table), getattr(scaled, table)
         for column in left.select_dtypes("float").columns.drop("seconds", errors="ignore"):
             np.testing.assert_allclose(right[column], left[column], rtol=1e-5, atol=1e-12, err_msg=column)
+    left, right = (one.states("encoder.l0", 0, quantity="total_gradient") for one in (plain, scaled))
+    np.testing.assert_allclose(right, left, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_enters_no_number(kind: str, tmp_path: Path) -> None:
+    """Of a packed batch each mean and quantile is that over the sequences that have the time, each recorded alone."""
+    torch.manual_seed(0)
+    layer = make_layer(kind, 3, 8)
+    sequences = [torch.randn(length, 3) for length in (6, 2, 4)]
+
+    def recorded(batch: Tensor | PackedSequence, name: str) -> gradscope.Run:
+        with gradscope.watch(layer, run=tmp_path / name, schedule=1) as recorder:
+            output = layer(batch)[0]
+            (output.data if isinstance(output, PackedSequence) else output).square().sum().backward()
+            recorder.end_iteration()
+        return gradscope.open_run(tmp_path / name)
+
+    together = recorded(pack_sequence(sequences, enforce_sorted=False), "packed")
+    alone = [recorded(sequence[:, None], f"alone{number}") for number, sequence in enumerate(sequences)]
+    means = ["hidden_norm", "total_gradient_norm", "direct_gradient_norm", "saturation"]
+    means += ["cell_norm", "cell_gradient_norm"] if kind == "lstm" else []
+    single = pd.concat([run.timesteps for run in alone]).groupby("time")
+    rows = together.timesteps.set_index("time")
+    for column in means:
+        np.testing.assert_allclose(rows[column], single[column].mean(), rtol=1e-4, atol=1e-6, err_msg=column)
+    for share, column in ((0.1, "total_gradient_norm_q10"), (0.9, "total_gradient_norm_q90")):
+        np.testing.assert_allclose(
+            rows[column], single["total_gradient_norm"].quantile(share), rtol=1e-4, err_msg=column
+        )
+    gates = pd.concat([run.gates for run in alone]).groupby(["gate", "time"])
+    opened = together.gates.set_index(["gate", "time"]).sort_index()
+    for column in ("mean", "low", "high", "log_mean"):
+        np.testing.assert_allclose(opened[column], gates[column].mean(), rtol=1e-4, atol=1e-6, err_msg=column)
 
 
 def test_without_an_optimizer_the_user_ends_iterations(tmp_path: Path) -> None:
