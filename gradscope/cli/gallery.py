@@ -40,10 +40,20 @@ def _runs(name: str, out: Path, *, quick: bool) -> bool:
 
     Returns:
         Whether it came to its end.
+
+    Raises:
+        GradscopeError: the user interrupted it.
     """
     words = ["study", name, *(["--quick"] if quick else []), *(["--out", str(out)] if str(out) != "reports" else [])]
     click.echo(f"gradscope {' '.join(words)}", err=True)
-    return subprocess.run([*_GRADSCOPE, *words], check=False).returncode == 0
+    with subprocess.Popen([*_GRADSCOPE, *words]) as study:
+        try:
+            return study.wait() == 0
+        except KeyboardInterrupt:
+            study.wait()  # It heard Ctrl-C as well, and stops in order.
+            raise GradscopeError(
+                "interrupted: the same command goes on from there, with what is finished taken from disk"
+            ) from None
 
 
 def _complain(failed: list[str]) -> None:

@@ -94,8 +94,10 @@ def find_non_finite_norms(run: Run) -> Finding | None:
 def _bad_norms(run: Run) -> set[int]:
     """Return the iterations with an infinite loss or norm, with a NaN for a norm, or said to be so by the table."""
     iterations = run.iterations
+    recorded = iterations["iteration"].isin(run.timesteps["iteration"])
     # Elsewhere a NaN only says that there is no number: it was not recorded, or came by torch.autograd.grad.
-    no_norm = iterations["iteration"].isin(run.parameters["iteration"]) & iterations["gradient_norm"].isna()
+    known = iterations["iteration"].isin(run.parameters["iteration"]) | run.parameters.empty
+    no_norm = recorded & known & iterations["gradient_norm"].isna() & bool(iterations["gradient_norm"].notna().any())
     infinite = np.isinf(iterations["gradient_norm"]) | np.isinf(iterations["loss"])
     table = run.nonfinite
     said = table.loc[table["quantity"].isin(["loss", "parameter_gradient"]), "iteration"]

@@ -96,7 +96,7 @@ def test_running_scheduler_is_used(make_trial, tmp_path):
     assert {outcome.status for outcome in outcomes} == {"finished"}
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://here"])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://here", "nonsense"])
 def test_unreachable_scheduler_is_refused(make_trial, tmp_path, monkeypatch, address):
     """Nobody listens there, or it is no address: one message with an example."""
     monkeypatch.setattr(workers, "_CONNECT_SECONDS", 1)

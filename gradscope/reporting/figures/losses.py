@@ -42,15 +42,19 @@ def loss_plate(
     ]
     present = [line for line in series if line in set(losses["series"])]
     keys = [Key(line, series.index(line), marked=False) for line in present]
-    trivial = f" ({meaning})" if meaning else ""
+    trivial = ""
     if np.isfinite(baseline):
         keys.append(Key(f"baseline {number(baseline)}", None, dashed=True))
+        answer = f"the trivial answer ({meaning})" if meaning else "the trivial answer"
+        trivial = (
+            f" The dashed level is the loss of {answer}: a line that stays on it has learnt nothing that needs the "
+            "sequence."
+        )
     return Plate(
         title=title,
         caption=(
-            "Training loss: the median over seeds of a running mean, the band from the lowest seed to the highest. "
-            f"The dashed level is the loss of the trivial answer{trivial}: a line that stays on it has learnt "
-            "nothing that needs the sequence."
+            "Training loss: the median over seeds of a running mean, the band from the lowest seed to the highest."
+            f"{trivial}"
         ),
         panels=panels,
         keys=keys,

@@ -110,7 +110,7 @@ def _zero_note(rows: pd.DataFrame) -> str:
 def _gradient_label(name: str, rows: pd.DataFrame) -> str:
     """Return a sentence that says what the panel shows."""
     ended = rows[rows["phase"] == "end"].set_index(["line", "lag"])["norm"]
-    total, direct = ended["total gradient"], ended["direct gradient"]
+    total, direct = ended["total gradient"].sort_index(), ended["direct gradient"]
     left = share(float(total.iloc[-1] / total.iloc[0])) if total.iloc[0] > 0 else "an unknown share"
     stands = f"a direct gradient stands at {(direct > 0).sum()} of {len(total)} times"
     return (

@@ -125,6 +125,17 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
                 started.close()
 
 
+def _check_address(scheduler: str) -> None:
+    # A client that never began for its address waits for itself when it is collected, and ends in a traceback.
+    from distributed.comm.addressing import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    scheme, place = parse_address(scheduler)
+    get_backend(scheme)
+    if scheme in ("tcp", "tls"):
+        parse_host_port(place)
+
+
 @contextlib.contextmanager
 def _reached(scheduler: str) -> Iterator[Any]:
     from distributed import Client
@@ -133,6 +144,7 @@ def _reached(scheduler: str) -> Iterator[Any]:
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
+        _check_address(scheduler)
         client = Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, ImportError) as error:
         raise RunError(

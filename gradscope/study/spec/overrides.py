@@ -61,7 +61,10 @@ def _value(text: str, setting: str) -> Any:  # noqa: ANN401 - whatever TOML can 
 
 def _numbers(first: int, last: int, setting: str) -> list[int]:
     if not first <= last < first + _LONGEST:
-        raise UsageError(f"--set {setting}: expected a range such as 0..9, from the lower to the higher number")
+        raise UsageError(
+            f"--set {setting}: expected a range such as 0..9, from the lower to the higher number, and at most "
+            f"{_LONGEST} of them"
+        )
     return list(range(first, last + 1))
 
 
