@@ -301,4 +301,4 @@ def lstm_agrees(
     later = later / scale
     off = torch.linalg.vector_norm(later @ recurrent - known / scale, dim=2)
     size = torch.linalg.vector_norm(later, dim=2) * torch.linalg.vector_norm(recurrent)
-    return bool((off <= _AGREES * rounding * size).all())
+    return not bool((off > _AGREES * rounding * size).any())
