@@ -1,7 +1,5 @@
 """What each time contributes to the gradient of the recurrent weights."""
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -26,7 +24,7 @@ def weight_gradient_norm(
     """
     scale = _divisor(scale)
     scaled = preactivation_gradient.div_(scale.to(preactivation_gradient.dtype)[:, None, None])
-    size = _divisor(torch.linalg.vector_norm(hidden_before, math.inf, dim=(1, 2)))
+    size = _divisor(hidden_before.abs().amax((1, 2)))  # vector_norm with inf takes twenty times as long on CPU
     hidden_before = hidden_before / size[:, None, None] if _squares_vanish(size) else hidden_before
     batch, rows, hidden = *scaled.shape[1:], hidden_before.shape[2]
     if batch * (rows + hidden) <= rows * hidden:
