@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -43,6 +44,9 @@ class _LazyGroup(click.Group):
         Raises:
             OSError: of any other kind: nothing that a user did.
         """
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # A terminal or pipe that knows ASCII only gets \xd7 for a sign.
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().main(*args, **kwargs)
         except OSError as error:

@@ -109,7 +109,8 @@ def write_page(text: str, path: Place) -> Place:
         RunError: the system refuses; the message says why.
     """
     try:
-        write(path, text.encode(), draft=f".{path.name}.{os.getpid()}.tmp")
+        # A run's metadata may hold half of a surrogate pair, as names of files do that are not UTF-8.
+        write(path, text.encode(errors="backslashreplace"), draft=f".{path.name}.{os.getpid()}.tmp")
     except OSError as error:
         raise RunError(f"The report cannot be written to {path}: {error.strerror or error}.") from error
     return path

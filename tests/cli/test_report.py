@@ -46,6 +46,14 @@ def test_the_page_is_named_after_the_run(run: Path, tmp_path: Path, monkeypatch:
     assert _report(run, run).output == "runs.html\n"
 
 
+def test_half_of_a_surrogate_pair_in_the_metadata(tmp_path: Path) -> None:
+    """As in the name of a file that is not UTF-8: shown as an escape."""
+    run = write_run(tmp_path / "demo", iterations=2, metadata={"data": "caf\udce9.csv"})
+    done = _report(run, "-o", tmp_path / "page.html")
+    assert done.exit_code == 0
+    assert "caf\\udce9.csv" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def _said(done: Result, code: int) -> str:
     """Return the one message of a failure."""
     assert done.exit_code == code

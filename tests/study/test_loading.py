@@ -51,13 +51,11 @@ def test_modes_lay_their_table_over_the_rest(write):
 
 def test_settings_come_last_and_reach_into_lists(write):
     """--set wins over the mode, reads TOML values, and takes what is no TOML as a string."""
-    spec = load_study(
-        write(GOOD), "quick", ["training.iterations=3", "grid.0.seed=[7]", "task.text.path=some/file.txt"]
-    )
+    spec = load_study(write(GOOD), "quick", ["training.iterations=3", "grid.0.seed=[7]", "title=some/file.txt"])
 
     assert spec.training.iterations == 3
     assert spec.grid[0].seed == [7]
-    assert spec.task["text"]["path"] == "some/file.txt"
+    assert spec.title == "some/file.txt"
 
 
 def test_a_range_goes_into_every_block(write):
@@ -106,6 +104,13 @@ def test_all_mistakes_are_named_at_once_with_their_paths(write):
         (("iterations = 10\n", "learning_rate = nan\n"), "training.learning_rate: expected a finite number, got nan"),
         (('cell = ["lstm"]', 'cell = "lstm"'), "grid.0.cell: expected a list in [brackets], got 'lstm'"),
         (('cell = ["lstm"]', "cell = []"), "grid.0.cell: expected at least 1 entry, got []"),
+        (("[[grid]]", "[grid]"), "grid: expected one table or more, each under [[grid]], got [grid]"),
+        (('name = "small"', 'name = "truth"'), "name: 'truth' is a study that comes with gradscope"),
+        (('name = "small"', 'name = "what-if"'), "name: 'what-if' is a study that comes with gradscope"),
+        (
+            ("[training]", "[task.copy]\nwait = 5\n[training]"),
+            "task.copy: no block of the grid has this task, so that this would change nothing. Its tasks: adding",
+        ),
         (("[training]", "watch = 3\n[training]"), "watch: expected a table, got 3"),
         (
             ("[training]", '[task.adding]\nlength = "ten"\n[training]'),
@@ -154,6 +159,7 @@ def test_each_mistake_says_what_is_accepted(write, change, line):
         ("grid.first.seed=[1]", "grid.0.first: unknown field"),
         ("grid.0.seed.first=[1]", "expected a number from 0 to 1 at 'first'"),
         ("grid.seed=9..0", "expected a range such as 0..9"),
+        ("task.text.path=my.txt", "task.text: no block of the grid has this task"),
     ],
 )
 def test_wrong_settings_are_refused(write, setting, words):
@@ -177,6 +183,23 @@ def test_file_that_is_not_utf8_is_refused(tmp_path):
 
     with pytest.raises(UsageError, match="byte 11 is not UTF-8"):
         load_study(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(write):
+    """Editors on Windows write one."""
+    assert load_study(write("\ufeff" + GOOD)) == load_study(write(GOOD))
+
+
+def test_a_task_may_be_of_one_mode_alone(write):
+    """A table that only --full needs is no mistake."""
+    path = write(GOOD.replace("training.batch = 64", "training.batch = 64\ntask.copy.wait = 5"))
+    with pytest.raises(UsageError, match=r"task\.copy: no block"):
+        load_study(path)
+
+    grid = '[[full.grid]]\ntask = ["copy"]\ncell = ["gru"]\ninitialisation = ["default"]\nseed = [0]\n'
+    spec = load_study(write(GOOD + "[task.copy]\nwait = 5\n" + grid))
+
+    assert spec.grid[0].task == ["adding"]
 
 
 def test_unknown_study_suggests_near_names():

@@ -87,3 +87,10 @@ def test_what_is_left_in_few_characters(growth, said):
     *_, line = [line for line in _printed(_comparison(growth=growth), 80) if line.strip()]
 
     assert line.split()[5:-1] == said.split()
+
+
+def test_a_loss_of_a_billion_is_a_power_of_ten():
+    """A training that exploded does not widen the table."""
+    *_, line = [line for line in _printed(_comparison(loss_final_mean=288987774976.0), 80) if line.strip()]
+
+    assert line.split()[-1] == "2.89e+11"

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gradscope.study.comparing.comparison import Comparison
 
 _STYLE = {"vanishing": "yellow", "exploding": "red", "marginal": "green", "failed": "red", "diverged": "red"}
+_LARGE = 1e6
+"""From here on a power of ten is read more easily than a row of digits."""
 
 
 def verdict_tables(comparison: "Comparison") -> Iterator[Table]:
@@ -71,4 +73,6 @@ def _share(share: float) -> str:
 
 
 def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.2e}" if abs(value) >= _LARGE else f"{value:.{digits}f}"

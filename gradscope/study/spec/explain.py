@@ -2,7 +2,7 @@
 
 import re
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -54,6 +54,9 @@ def _say(error: Any, model: type[BaseModel]) -> str:  # noqa: ANN401 - pydantic'
         return f"got {got!r}{_near(got, accepted)} Accepted: {', '.join(accepted)}"
     if kind == "value_error":
         return str(context["error"])
+    if kind == "list_type" and isinstance(got, Mapping):
+        name = ".".join(map(str, error["loc"]))
+        return f"expected one table or more, each under [[{name}]], got [{name}]"
     if kind in _EXPECTED:
         return f"expected {_EXPECTED[kind].format(**context)}, got {_short(got)}"
     return f"{error['msg']}, got {_short(got)}"

@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from gradscope.errors import UsageError
 from gradscope.study.spec.dotted import find_modules_in, import_modules
 from gradscope.study.spec.explain import explain
-from gradscope.study.spec.overrides import apply_setting, lay_over
+from gradscope.study.spec.overrides import apply_setting, lay_over, tasks_set
 from gradscope.study.spec.study_spec import StudySpec
-from gradscope.study.spec.task_settings import task_mistakes
+from gradscope.study.spec.task_settings import task_mistakes, unused_tasks
 
 Mode = Literal["quick", "default", "full"]
+_MODES: tuple[Mode, ...] = ("default", "quick", "full")
 
 
 def load_study(path: Path, mode: Mode = "default", settings: Sequence[str] = ()) -> StudySpec:
@@ -37,15 +38,19 @@ def load_study(path: Path, mode: Mode = "default", settings: Sequence[str] = ())
     modules = raw.get("modules", [])
     import_modules(modules if isinstance(modules, list) and all(isinstance(name, str) for name in modules) else [])
     mistakes: dict[str, None] = {}
-    for each in ("default", "quick", "full"):
+    for each in _MODES:
         where = "" if each == "default" else f"with [{each}]: "
         known = {line.removeprefix(where) for line in mistakes}
         mistakes |= {where + line: None for line in _mistakes(_in_mode(raw, each)) if line not in known}
     if not mistakes:
+        modes = [_in_mode(raw, each) for each in _MODES]
+        set_somewhere = dict.fromkeys(name for each in modes for name in each.get("task", {}))
+        mistakes = dict.fromkeys(unused_tasks(set_somewhere, [each["grid"] for each in modes]))
+    if not mistakes:
         raw = _in_mode(raw, mode)
         for setting in settings:
             raw = apply_setting(raw, setting)
-        mistakes = dict.fromkeys(_mistakes(raw))
+        mistakes = dict.fromkeys(_mistakes(raw)) or dict.fromkeys(unused_tasks(tasks_set(settings), [raw["grid"]]))
     if mistakes:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         with_settings = f" with --set {' --set '.join(settings)}" if settings else ""
@@ -55,11 +60,12 @@ def load_study(path: Path, mode: Mode = "default", settings: Sequence[str] = ())
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors on Windows put a byte-order mark first.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is no valid TOML: {error}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no valid TOML: byte {error.start} is not UTF-8") from error
+        raise UsageError(f"{path} is no valid TOML: byte {error.start} is not UTF-8. Save it as UTF-8") from error
     except OSError as error:
         raise UsageError(f"cannot read the study {path}: {error.strerror or error}") from error
 

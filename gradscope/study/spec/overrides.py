@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gradscope.errors import UsageError
@@ -42,10 +42,20 @@ def apply_setting(raw: Mapping[str, Any], setting: str) -> dict[str, Any]:
         UsageError: the setting has no `=`, or its path leads through something that is no table.
     """
     path, equals, value = setting.partition("=")
-    keys = [key.strip() for key in path.split(".")]
+    keys = _keys(path)
     if not equals or not all(keys):
         raise UsageError(f"--set expects key.path=value, got {setting!r}: for example --set training.iterations=100")
     return dict(_put(raw, keys, _value(value, setting), setting))
+
+
+def tasks_set(settings: Iterable[str]) -> list[str]:
+    """Return the tasks that settings such as `task.text.path=my.txt` are about."""
+    paths = [_keys(setting.partition("=")[0]) for setting in settings]
+    return list(dict.fromkeys(keys[1] for keys in paths if keys[0] == "task" and len(keys) > 1))
+
+
+def _keys(path: str) -> list[str]:
+    return [key.strip() for key in path.split(".")]
 
 
 def _value(text: str, setting: str) -> Any:  # noqa: ANN401 - whatever TOML can hold

@@ -23,6 +23,16 @@ PLAIN = ("rnn_tanh", "rnn_relu")
 RateSchedule = Literal["constant", "cosine"]
 
 
+PAGES_OF_OTHERS = ("truth", "what-if")
+"""Studies that are no TOML file; their pages have these names."""
+
+
+def _leaves_other_pages_alone(name: str) -> str:
+    if name in PAGES_OF_OTHERS:
+        raise ValueError(f"{name!r} is a study that comes with gradscope, whose page it would replace")
+    return name
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -146,7 +156,9 @@ class StudySpec(_Part):
     `quick` and `full` hold what differs in those modes; `gradscope.study.spec.loading` lays them over the rest.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+    name: Annotated[
+        str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64), AfterValidator(_leaves_other_pages_alone)
+    ]
     title: Words
     question: Words
     note: str = ""

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -71,6 +71,25 @@ def task_mistakes(tables: object, blocks: object) -> list[str]:
             if isinstance(name, str) and name not in known:
                 lines += [f"grid.{number}.task.{place}: {line}" for line in _unknown(name, [*known, *TASK_TABLE])]
     return lines
+
+
+def unused_tasks(names: Iterable[str], grids: Iterable[Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Say which tasks are set, but no block of any of these grids has them: whoever set them believes they count.
+
+    Args:
+        names: the tasks that are set.
+        grids: each a list of blocks.
+
+    Returns:
+        One line a task, with its path.
+    """
+    used = list(dict.fromkeys(name for grid in grids for block in grid for name in block["task"]))
+    return [
+        f"task.{name}: no block of the grid has this task, so that this would change nothing. Its tasks: "
+        f"{', '.join(used)}"
+        for name in names
+        if name not in used
+    ]
 
 
 @lru_cache(maxsize=32)
