@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from gradscope.runs.places import Place
 from gradscope.study.spec.trial import Trial
 from gradscope.study.training.outcome import Outcome, forget_outcome, read_outcome, write_outcome
+from gradscope.study.training.turns import alone_with
 
 
 def attempt_trials(jobs: Sequence[tuple[Trial, Place]]) -> list[Outcome]:
@@ -19,6 +20,11 @@ def attempt_trials(jobs: Sequence[tuple[Trial, Place]]) -> list[Outcome]:
     Returns:
         How each ended, in the same order. What did not end with the others is attempted by itself.
     """
+    with alone_with([folder for _, folder in jobs]):
+        return _attempt(jobs)
+
+
+def _attempt(jobs: Sequence[tuple[Trial, Place]]) -> list[Outcome]:
     left = [(trial, folder) for trial, folder in jobs if finished_outcome(folder) is None]
     if len(left) > 1:
         try:
