@@ -1,10 +1,20 @@
 """Whether PyTorch reads a forward pass to make something else of it, which a hook's doings would become part of."""
 
+from collections.abc import Iterable
+
 import torch
+from torch import Tensor
 
 UNDER_TORCH_FUNC = "it ran inside a transform of torch.func, whose gradients pass through no graph"
 
-_interpreter = getattr(getattr(torch._C, "_functorch", None), "peek_interpreter_stack", lambda: None)
+BATCHED = (
+    "a backward pass with is_grads_batched=True, as of torch.autograd.functional.jacobian with vectorize=True, brings "
+    "several gradients at once"
+)
+
+_functorch = getattr(torch._C, "_functorch", None)
+_BATCHED_KINDS = [getattr(_functorch, name, None) for name in ("is_batchedtensor", "is_legacy_batchedtensor")]
+_interpreter = getattr(_functorch, "peek_interpreter_stack", lambda: None)
 
 
 def is_captured() -> bool:
@@ -16,3 +26,9 @@ def is_captured() -> bool:
 def is_under_torch_func() -> bool:
     """Return whether torch.func.grad, vmap or another of them runs it."""
     return _interpreter() is not None
+
+
+def is_batched(gradients: Iterable[Tensor | None]) -> bool:
+    """Return whether gradients of several outputs came in one backward pass, in tensors that cannot be read."""
+    present = [gradient for gradient in gradients if gradient is not None]
+    return any(kind is not None and kind(gradient) for gradient in present for kind in _BATCHED_KINDS)

@@ -80,6 +80,37 @@ def test_a_gradient_penalty_is_said_not_to_be_seen(kind: str, tmp_path: Path) ->
     assert calls_of(tmp_path / "run", "l0") == {0: 6}
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "cell"])
+def test_a_jacobian_in_one_backward_pass_is_left_out(kind: str, tmp_path: Path) -> None:
+    """Several gradients at once cannot be read: that pass is said to be missing, the one of the loss is exact."""
+    layer = nn.GRUCell(3, 5).double() if kind == "cell" else make_layer(kind, 3, 5).double()
+    inputs = torch.randn(6, 2, 3, dtype=torch.float64, requires_grad=True)
+
+    def last_state() -> Tensor:
+        if kind != "cell":
+            return torch.as_tensor(layer(inputs)[0][-1])
+        state = torch.zeros(2, 5, dtype=torch.float64)
+        for one in inputs:
+            state = layer(one, state)
+        return state
+
+    with (
+        pytest.warns(UserWarning, match="did not record a pass through .*is_grads_batched=True"),
+        gradscope.watch(layer, run=tmp_path / "run", schedule=1) as recorder,
+    ):
+        state = last_state()
+        units = torch.eye(5, dtype=torch.float64)[:, None].expand(5, 2, 5)
+        (jacobian,) = torch.autograd.grad(state, inputs, units, is_grads_batched=True, retain_graph=True)
+        state.square().sum().backward()
+        recorder.end_iteration()
+
+    assert jacobian.shape == (5, 6, 2, 3)
+    assert list(calls_of(tmp_path / "run", *recorder.latest).values()) == [6]
+    (newest,) = recorder.latest.values()
+    torch.testing.assert_close(newest.total_gradient[-1], 2 * state.detach(), rtol=1e-12, atol=0)
+    assert (newest.total_gradient.norm(dim=2) > 0).all()
+
+
 def test_an_ordinary_second_backward_pass_is_still_seen(tmp_path: Path) -> None:
     """retain_graph=True differentiates nothing."""
     layer = make_layer("gru", 3, 5)

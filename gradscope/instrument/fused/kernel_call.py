@@ -24,6 +24,7 @@ from gradscope.instrument.fused.summarising import summarise
 from gradscope.instrument.fused.workspace import Workspace
 from gradscope.instrument.source import ORDER, LayerPass, Listener, Unrecordable, Work
 from gradscope.instrument.trajectory import Trajectory
+from gradscope.instrument.transformed import BATCHED
 
 _MANY_ELEMENTS = 8192
 """Of an output: below, a thread costs more to wake than it saves."""
@@ -139,16 +140,16 @@ class KernelCall:
         if self._listener is None:
             return
         with self._listener.guard:
-            if self._passes.is_new():
+            if self._passes.is_new(gradients):
                 self._forget_gradients()
             gradient = gradients[output_number]
-            if gradient is not None:
+            if gradient is not None and not self._passes.is_batched:
                 for direction in self._directions:
                     direction.arrived[position] = gradient.detach()
             self._listener.arrived(self)
 
     def _receive_recurrent(self, gradient: Tensor) -> None:
-        if self._listener is None:
+        if self._listener is None or self._passes.is_batched:
             return
         with self._listener.guard:
             for direction in self._directions:
@@ -162,7 +163,7 @@ class KernelCall:
             self._directions[index].has_written = not torch.is_grad_enabled()
 
     def _receive_projected(self, index: int, gradients: tuple[Tensor | None, ...]) -> None:
-        if self._listener is None:
+        if self._listener is None or self._passes.is_batched:
             return
         with self._listener.guard:
             gradient = gradients[0]
@@ -179,10 +180,12 @@ class KernelCall:
             What is left to do for the pass of each direction.
 
         Raises:
-            Unrecordable: something was changed in place, or gradients were differentiated.
+            Unrecordable: something was changed in place, gradients were differentiated, or came several at once.
         """
         if self._passes.is_second_order:
             raise Unrecordable(SECOND_ORDER)
+        if self._passes.is_batched:
+            raise Unrecordable(BATCHED)
         if any(tensor._version != version for tensor, version in self._versions):
             raise Unrecordable(
                 "the layer's input, output or weights were changed in place between the forward pass and the end of "

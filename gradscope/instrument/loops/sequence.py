@@ -17,6 +17,7 @@ from gradscope.instrument.loops.links import COPY, Link, Marks
 from gradscope.instrument.loops.loop_pass import LoopPass
 from gradscope.instrument.loops.unrolled import HIDDEN, CellCall, Unrolled
 from gradscope.instrument.source import ORDER, Listener, Unrecordable, Work
+from gradscope.instrument.transformed import BATCHED
 
 
 class LoopCell(Protocol):
@@ -162,13 +163,13 @@ class LoopSequence:
         if self._listener is None:
             return
         with self._listener.guard:
-            if self._passes.is_new():
+            if self._passes.is_new(gradients):
                 self._forget_gradients()
                 if not torch._C._autograd._get_current_graph_task_keep_graph():
                     self._open = False
                 self._listener.arrived(self)
             gradient = gradients[output_number]
-            if gradient is not None:
+            if gradient is not None and not self._passes.is_batched:
                 of_position = self._of_copies if position == COPY else self._gradients[position]
                 of_position[time] = gradient.detach()
 
@@ -182,7 +183,8 @@ class LoopSequence:
             What is left to do for the pass.
 
         Raises:
-            Unrecordable: the batch changed its size on the way, or something was changed in place.
+            Unrecordable: the batch changed its size on the way, something was changed in place, or several gradients
+                came at once.
         """
         if self._cell is None:
             return
@@ -190,6 +192,8 @@ class LoopSequence:
         self._forget_gradients()
         if self._trouble is not None:
             raise Unrecordable(self._trouble)
+        if self._passes.is_batched:
+            raise Unrecordable(BATCHED)
         if any(tensor._version != version for tensor, version in self._versions):
             raise Unrecordable(
                 "its input or state was changed in place between the forward pass and the end of the backward pass; "
