@@ -38,6 +38,10 @@ def capture(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> lis
     Raises:
         UsageError: nothing recurrent ran, the loss is no differentiable number, or a call's form is not supported.
     """
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"probe expects an nn.Module first, got {type(model).__name__}.")
+    if not callable(loss):
+        raise UsageError(_wrong_loss(f"{loss!r}"))
     with ExitStack() as stack:
         stack.enter_context(left_as_it_was(model))
         watching = _Watching(model)
@@ -72,7 +76,11 @@ def _check_loss(value: object) -> None:
     if isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad:
         return
     got = f"a Tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-    raise UsageError(
+    raise UsageError(_wrong_loss(got))
+
+
+def _wrong_loss(got: str) -> str:
+    return (
         f"probe expects `loss` to take what the model returns and to return one differentiable number, got {got}: try "
         "loss=lambda output: criterion(output, targets)"
     )

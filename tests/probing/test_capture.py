@@ -209,6 +209,8 @@ def test_no_hook_stays_when_the_loss_fails():
     ("model", "loss", "message"),
     [
         (nn.Linear(2, 2), lambda y: y.sum(), r"nothing recurrent ran in Linear.*register_cell"),
+        (Tagger(nn.GRU(2, 3)), "mse", r"one differentiable number, got 'mse': try loss=lambda"),
+        ("gru", lambda y: y, r"expects an nn.Module first, got str"),
         (Tagger(nn.GRU(2, 3)), lambda y: y, r"one differentiable number, got a Tensor of shape \(4, 2, 1\)"),
         (Tagger(nn.GRU(2, 3)), lambda y: y.sum().item(), "got a float"),
         (
