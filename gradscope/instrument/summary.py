@@ -94,5 +94,13 @@ def openness(
     ]
     if name in KEEPING:
         share.append(lambda: torch.log(gate, out=compared))
-    rows = [over_batch(values().mean(2), exists) for values in share]
+    rows = [_over_all(values(), exists) for values in share]
     return torch.stack(rows if name in KEEPING else [*rows, torch.full_like(rows[0], torch.nan)])
+
+
+def _over_all(
+    values: Float[Tensor, "time batch units"], exists: Bool[Tensor, "time batch"] | None
+) -> Float[Tensor, " time"]:
+    if exists is None:
+        return values.mean((1, 2))  # At once: a third of what one after the other takes.
+    return over_batch(values.mean(2), exists)
