@@ -67,7 +67,8 @@ class MicroBatches:
     def add(self, before: dict[str, Tensor], after: dict[str, Tensor]) -> None:
         """Take the gradients that a pass changed, before and after; what was not there before was 0."""
         added = [value - before[name] if name in before else value for name, value in after.items()]
-        self.norms.append(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(added))))
+        found = torch._foreach_norm(added)  # A model may be spread over several devices.
+        self.norms.append(torch.linalg.vector_norm(torch.stack([norm.to(found[0].device) for norm in found])))
 
     def norm(self) -> Float[Tensor, ""]:
         """Return the root mean square of the passes' gradients, each times their number.

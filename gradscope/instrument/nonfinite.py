@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 
 _REVERSE = re.compile(r"(.*\.)?l\d+_reverse")
+_STAGES = {"loss": 1, "direct_gradient": 2, "total_gradient": 2, "cell_gradient": 2, "parameter_gradient": 3}
+"""Of an iteration; states come first."""
 
 
 class NonfiniteRow(NamedTuple):
@@ -123,6 +126,36 @@ def seems_finite(record: "PassRecord") -> bool:
     kept = (summary.hidden_norm, summary.total_norm, summary.cell_norm, summary.cell_gradient_norm)
     opened = [shares[0] for shares in summary.gates.values()]  # The last row is NaN where it means nothing.
     return all(is_finite(norms) for norms in (*kept, *opened) if norms is not None)
+
+
+def may_be_not_finite(records: Sequence["PassRecord"]) -> list["PassRecord"]:
+    """Return the passes that may have a state or a gradient that is not finite; a GPU is waited for once."""
+    on_devices: defaultdict[torch.device, list[PassRecord]] = defaultdict(list)
+    for record in records:
+        on_devices[record.summary.hidden_norm.device].append(record)
+    finite: dict[int, bool] = {}
+    for device, those in on_devices.items():
+        if device.type == "cpu":
+            finite.update((id(record), seems_finite(record)) for record in those)
+        else:
+            known = torch.stack([_all_finite(record) for record in those]).tolist()
+            finite.update(zip(map(id, those), known, strict=True))
+    return [record for record in records if not finite[id(record)]]
+
+
+def _all_finite(record: "PassRecord") -> Bool[Tensor, ""]:
+    # A direct gradient that is not finite makes the total one so.
+    summary, exists = record.summary, record.summary.exists
+    norms = (summary.hidden_norm, summary.total_norm, summary.cell_norm, summary.cell_gradient_norm)
+    finite = [norm.isfinite() for norm in norms if norm is not None]
+    finite = finite if exists is None else [each | ~exists for each in finite]
+    opened = [shares[:1].isfinite() for shares in summary.gates.values()]
+    return torch.stack([each.all() for each in (*finite, *opened)]).all()
+
+
+def in_order_of_appearance(rows: Sequence[NonfiniteRow]) -> list[NonfiniteRow]:
+    """Return rows as a training comes to what they are of: states, the loss, gradients, gradients of parameters."""
+    return sorted(rows, key=lambda row: (row.iteration, _STAGES.get(row.quantity, 0)))
 
 
 def rows_of_pass(record: "PassRecord") -> Iterator[NonfiniteRow]:

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gradscope.instrument.transfer import to_device
+
 _SQUARABLE = {torch.float32: (1e-15, 2.0**100), torch.float64: (1e-150, 2.0**500)}
 """For each dtype: norms between this number and its inverse are exact, and a power of two that lifts smaller ones."""
 
@@ -39,10 +41,10 @@ def _norm_in_float64(vectors: Float[Tensor, "*leading size"]) -> Float[Tensor, "
 
 
 def norms(tensors: Sequence[Tensor]) -> Float[Tensor, " tensor"]:
-    """Return the L2 norm of each whole tensor, on the first one's device, as float64."""
-    device = tensors[0].device
+    """Return the L2 norm of each whole tensor as float64, all on one device: a GPU, if any of them is on one."""
+    device = next((tensor.device for tensor in tensors if tensor.device.type != "cpu"), tensors[0].device)
     if any(tensor.dtype != torch.float32 or tensor.device != device for tensor in tensors) or device.type != "cpu":
-        return torch.stack([_norm_in_float64(tensor.flatten()).to(device) for tensor in tensors])
+        return torch.stack([to_device(_norm_in_float64(tensor.flatten()), device) for tensor in tensors])
     # What clip_grad_norm_ uses: one call for all parameters.
     found = torch.stack(list(torch._foreach_norm(list(tensors)))).double()
     if not _all_exact(found, torch.float32):
@@ -66,7 +68,8 @@ def dot(
         products = [torch.dot(a.flatten(), b.flatten()) for a, b in zip(left, right, strict=True)]
     else:
         products = [
-            torch.dot(a.flatten().double(), b.flatten().double()).to(device) for a, b in zip(left, right, strict=True)
+            to_device(torch.dot(a.flatten().double(), b.flatten().double()), device)
+            for a, b in zip(left, right, strict=True)
         ]
     return torch.stack(products).double().sum()
 

@@ -150,9 +150,7 @@ class ParameterWatch:
         if not arrived:
             return
         new = _copies({name: gradient for name, gradient in self._gradients().items() if name in arrived})
-        if scale is not None:
-            for gradient in new.values():
-                gradient.div_(scale.to(gradient.device))
+        _divide(new, scale)
         if self._micro is not None:
             self._micro.add(self._before, new)
         self._before.update(new)
@@ -165,12 +163,13 @@ class ParameterWatch:
         """Return whose gradients no backward pass of this iteration has brought."""
         return [name for name in self._parameters if name not in self._before]
 
-    def before_update(self, of: set[int] | None, *, gradients_are_final: bool) -> None:
+    def before_update(self, of: set[int] | None, *, gradients_are_final: bool, scale: Tensor | None = None) -> None:
         """Copy the weights and, unless a closure will compute them anew, the gradients that are given.
 
         Args:
             of: ids of the parameters that are about to be updated; None for all that have not been yet.
             gradients_are_final: whether no closure will compute them anew.
+            scale: what the optimiser itself will divide them by, as a fused one does in mixed-precision training.
         """
         new = {
             name: parameter
@@ -179,7 +178,7 @@ class ParameterWatch:
         }
         self._weights.update(_copies(new))
         if gradients_are_final:
-            self._copy_given(new)
+            self._copy_given(new, scale)
 
     def after_update(self) -> ParameterChanges | None:
         """Return what happened to the parameters, or None if none had a gradient."""
@@ -201,9 +200,11 @@ class ParameterWatch:
             micro=self._micro,
         )
 
-    def _copy_given(self, of: Iterable[str]) -> None:
+    def _copy_given(self, of: Iterable[str], scale: Tensor | None = None) -> None:
         gradients = self._gradients()
-        self._given.update(_copies({name: gradients[name] for name in of if name in gradients}))
+        new = _copies({name: gradients[name] for name in of if name in gradients})
+        _divide(new, scale)
+        self._given.update(new)
 
     def _gradients(self) -> dict[str, Tensor]:
         found = {name: p.grad for name, p in self._parameters.items() if p.grad is not None}
@@ -217,6 +218,12 @@ def _trained(parameters: Mapping[str, nn.Parameter]) -> dict[str, nn.Parameter]:
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     copied = torch._foreach_clone([_real(tensor) for tensor in tensors.values()]) if tensors else ()
     return dict(zip(tensors, copied, strict=True))
+
+
+def _divide(gradients: Mapping[str, Tensor], scale: Tensor | None) -> None:
+    if scale is not None:
+        for gradient in gradients.values():
+            gradient.div_(scale.to(gradient.device))
 
 
 def _real(tensor: Tensor) -> Tensor:

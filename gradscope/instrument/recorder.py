@@ -56,7 +56,7 @@ class Recorder:
         probes: Probes,
     ) -> None:
         self._probes, self._taps = probes, taps
-        self._device = next(model.parameters()).device
+        self._device = _computing_device(model)
         self._worker, self._collector = Worker(self._device), Collector(sink)
         self._ledger = Ledger(self._worker, self._collector)
         self._optimizers = list(optimizers)
@@ -222,7 +222,9 @@ class Recorder:
             last = optimizer is self._optimizers[-1]
             own = None if last else {id(p) for group in optimizer.param_groups for p in group["params"]}
             with torch.no_grad():
-                watch.before_update(own, gradients_are_final=closure is None)
+                # Set by GradScaler.step where the optimiser is fused: it then unscales its gradients itself.
+                scale = getattr(optimizer, "grad_scale", None)
+                watch.before_update(own, gradients_are_final=closure is None, scale=scale)
 
     def _after_step(self, optimizer: Optimizer, *_: object) -> None:
         if self._stopped:
@@ -303,3 +305,9 @@ class Recorder:
         self._hooks.forget()
         self._probes.forget()
         self._optimizers, self._scaler, self._skips = [], None, None
+
+
+def _computing_device(model: nn.Module) -> torch.device:
+    """Return the GPU of a model of which any part is on one: its jobs are in order there, and so is a loss scale."""
+    devices = [parameter.device for parameter in model.parameters()]
+    return next((device for device in devices if device.type not in ("cpu", "meta")), devices[0])

@@ -71,6 +71,6 @@ def test_no_hook_waits_for_the_device(kind: str, tmp_path: Path) -> None:
             recorder.close()
         return [parameter.detach().cpu() for parameter in model.parameters()]
 
-    with torch.backends.cudnn.flags(deterministic=True):
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True):
         assert_identical(train(tmp_path / "run"), train(None))
     assert len(gradscope.open_run(tmp_path / "run").iterations) == 5

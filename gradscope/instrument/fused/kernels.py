@@ -7,7 +7,8 @@ autograd graph; on CPU that is bit-identical to the stacked call, dropout stream
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -197,12 +198,7 @@ class Interception(TorchFunctionMode):
     def _call(self, arguments: KernelArguments) -> tuple[Tensor, tuple[Tensor, ...]]:
         if arguments.layers == 1:
             return self._call_layer(arguments)
-        if arguments.sequence.device.type == "cpu":
-            return self._call_stack(arguments)
-        # cuDNN wants the weights of the whole stack in one piece of memory, and says so for each layer of it. Filters,
-        # and what has been warned of already, are the process's own: they are touched only where they have to be.
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+        with _other_weights_than_the_modules(arguments):
             return self._call_stack(arguments)
 
     def _call_stack(self, arguments: KernelArguments) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -218,9 +214,25 @@ class Interception(TorchFunctionMode):
 
     def _call_layer(self, arguments: KernelArguments) -> tuple[Tensor, tuple[Tensor, ...]]:
         substituted = self._substitute(arguments)
-        called, zeros = (arguments, None) if substituted is None else substituted
-        output, final = called.call()
+        if substituted is None:
+            zeros, (output, final) = None, arguments.call()
+        else:
+            called, zeros = substituted
+            with _other_weights_than_the_modules(called):
+                output, final = called.call()
         # Counted, not taken from the arguments: a second recorder sees the single layers that the first one calls.
         self.calls += 1
         self._told(self.calls - 1, arguments, output, final, zeros)
         return output, final
+
+
+@contextmanager
+def _other_weights_than_the_modules(arguments: KernelArguments) -> Iterator[None]:
+    """Say nothing of weights that do not lie in one piece of memory as the module's do: cuDNN would, in every call."""
+    if arguments.sequence.device.type == "cpu":
+        yield
+        return
+    # Filters, and what has been warned of already, are the process's own: they are touched only where they have to be.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+        yield

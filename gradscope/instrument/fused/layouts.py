@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
+from gradscope.instrument.transfer import to_device
+
 
 @runtime_checkable
 class Layout(Protocol):
@@ -56,8 +58,8 @@ class Packed:
         # Where batch sizes always are, whatever the user's default device is.
         sequences = torch.arange(int(batch_sizes[0]), device=batch_sizes.device)
         exists = sequences < batch_sizes[:, None]
-        self.exists: Bool[Tensor, "time batch"] | None = exists.to(device)
-        self.lengths: Int[Tensor, " batch"] | None = exists.sum(0).to(device)
+        self.exists: Bool[Tensor, "time batch"] | None = to_device(exists, device)
+        self.lengths: Int[Tensor, " batch"] | None = to_device(exists.sum(0), device)
 
     def by_time(self, tensor: Tensor) -> Float[Tensor, "time batch size"]:
         """Return the rows padded with zeros."""

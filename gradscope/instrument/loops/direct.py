@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gradscope.instrument.loops.links import Link
 from gradscope.instrument.norms import vector_norm
+from gradscope.instrument.transfer import to_device
 
 _ROUNDING = 4
 """How far two ways to the same gradient may lie apart, in units of the last place: twice the most that was seen."""
@@ -56,7 +57,8 @@ def direct_gradient(
 
 
 def _where(links: Sequence[Link], link: Link, device: torch.device) -> Bool[Tensor, " time_but_last"]:
-    return torch.tensor([found is link for found in links], device=device)
+    # Made on the CPU, whatever the user's default device is.
+    return to_device(torch.tensor([found is link for found in links], device="cpu"), device)
 
 
 def same_values(

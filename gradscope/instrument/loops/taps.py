@@ -19,6 +19,7 @@ from gradscope.instrument.loops.sequence import LoopSequence
 from gradscope.instrument.loops.unrolled import HIDDEN, Unrolled, as_vectors
 from gradscope.instrument.schedules import as_whole
 from gradscope.instrument.source import Listener, Unrecordable
+from gradscope.instrument.transfer import to_device
 
 
 class _Tapped:
@@ -32,16 +33,20 @@ class _Tapped:
         return self.times[-1]
 
     def work_out(self, unrolled: Unrolled) -> LoopPass:
-        times = torch.tensor([call.context for call in unrolled.calls])
-        order = times.argsort()
-        if not torch.equal(times[order], torch.arange(len(times)) + times.min()):
-            found = ", ".join(str(time) for time in times[order].tolist()[:5])
+        times = [call.context for call in unrolled.calls]
+        order = sorted(range(len(times)), key=times.__getitem__)
+        first = times[order[0]]
+        if [times[number] for number in order] != list(range(first, first + len(times))):
+            found = ", ".join(str(time) for time in sorted(times)[:5])
             raise Unrecordable(
                 f"its times are not consecutive ({found}, ...), and rates per time would be wrong: tap every time, or "
                 "leave out time= to count taps"
             )
         states, gradients = (as_vectors(part[HIDDEN]) for part in (unrolled.states, unrolled.gradients))
-        return LoopPass(self.name, states[order], gradients[order])
+        if order != [*range(len(times))]:
+            moved = to_device(torch.tensor(order, device="cpu"), states.device)
+            states, gradients = states[moved], gradients[moved]
+        return LoopPass(self.name, states, gradients)
 
 
 class Taps:

@@ -48,7 +48,10 @@ class Collector:
 
     def add_pass(self, work: Work, iteration: int, scale: Tensor | None) -> None:
         """Work a pass out, and take it."""
-        self._sink.add_pass(self.newest.add(work(), iteration, scale))
+        made = work()
+        # A model may be spread over several devices; the scale is on one of them.
+        scale = None if scale is None else scale.to(made.hidden.device)
+        self._sink.add_pass(self.newest.add(made, iteration, scale))
 
     def add_nonfinite(self, rows: Sequence[NonfiniteRow], *, at_once: bool) -> None:
         """Take values that are not finite.

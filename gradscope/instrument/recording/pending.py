@@ -1,13 +1,14 @@
 """What has been recorded and not yet written. Tensors stay on their device until `tables` brings them over."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gradscope.instrument.nonfinite import NonfiniteRow, rows_of_pass, seems_finite
+from gradscope.instrument.nonfinite import NonfiniteRow, in_order_of_appearance, may_be_not_finite, rows_of_pass
 from gradscope.instrument.parameters import CLIP_COLUMNS, PARAMETER_COLUMNS, ParameterRows
 from gradscope.instrument.recording.kept_states import KeptStates
 from gradscope.instrument.recording.pass_rows import PassRecord, Values, alike, gates, timesteps
@@ -57,8 +58,10 @@ class Pending:
     def tables(self) -> dict[str, Columns]:
         """Return the columns of every table that has rows, and forget them but for the states."""
         passes, iterations = self._passes, self._iterations
-        suspicious = (record for record in passes if _may_be_not_finite(record))
-        nonfinite = [*self._nonfinite, *(row for record in suspicious for row in rows_of_pass(record))]
+        rows = [_row(record) for record in iterations]
+        found = [row for record in may_be_not_finite(passes) for row in rows_of_pass(record)]
+        late = [each for record, row in zip(iterations, rows, strict=True) for each in _seen_late(record, row)]
+        nonfinite = [*self._nonfinite, *(in_order_of_appearance([*found, *late]) if late else found)]
         groups = alike(passes)
         self._passes, self._iterations, self._nonfinite = [], [], []
         tables = {
@@ -68,7 +71,7 @@ class Pending:
             "parameters": _join([_parameters(record) for record in iterations if record.parameters is not None]),
             "nonfinite": _nonfinite(nonfinite),
         }
-        return {**{name: columns for name, columns in tables.items() if columns}, "iterations": _iterations(iterations)}
+        return {**{name: columns for name, columns in tables.items() if columns}, "iterations": _iterations(rows)}
 
 
 def _join(blocks: list[dict[str, Values]]) -> Columns:
@@ -83,9 +86,20 @@ def _join(blocks: list[dict[str, Values]]) -> Columns:
     return joined
 
 
-def _may_be_not_finite(record: PassRecord) -> bool:
+def _seen_late(record: IterationRecord, row: Mapping[str, float | None]) -> Iterator[NonfiniteRow]:
     # On a GPU nobody has looked yet.
-    return record.summary.total_norm.device.type != "cpu" or not seems_finite(record)
+    loss, parameters = record.scalars.get("loss"), record.parameters
+    if isinstance(loss, Tensor) and loss.device.type != "cpu" and not _is_finite(row["loss"]):
+        yield NonfiniteRow(record.iteration, "loss")
+    if parameters is None or parameters.columns.device.type == "cpu" or _is_finite(row["gradient_norm"]):
+        return
+    finite = parameters.columns[:, 0].isfinite().tolist()
+    names = (name for name, is_finite in zip(parameters.names, finite, strict=True) if not is_finite)
+    yield from (NonfiniteRow(record.iteration, "parameter_gradient", name=name) for name in names)
+
+
+def _is_finite(number: float | None) -> bool:
+    return number is not None and math.isfinite(number)
 
 
 def _parameters(record: IterationRecord) -> dict[str, Values]:
@@ -109,16 +123,17 @@ def _nonfinite(rows: list[NonfiniteRow]) -> Columns:
     return {name: [getattr(row, name) for row in rows] for name in NonfiniteRow._fields} if rows else {}
 
 
-def _iterations(records: list[IterationRecord]) -> Columns:
-    rows = []
-    for record in records:
-        row: dict[str, float | None] = {"iteration": record.iteration}
-        row.update({name: float(value) for name, value in record.scalars.items()})
-        if record.parameters is not None:
-            row.update(zip(CLIP_COLUMNS, record.parameters.clip.tolist(), strict=True))
-            if record.parameters.micro is not None:
-                count, norm = record.parameters.micro
-                row.update(micro_batches=count, micro_gradient_norm=float(norm))
-        rows.append(row)
+def _row(record: IterationRecord) -> dict[str, float | None]:
+    row: dict[str, float | None] = {"iteration": record.iteration}
+    row.update({name: float(value) for name, value in record.scalars.items()})
+    if record.parameters is not None:
+        row.update(zip(CLIP_COLUMNS, record.parameters.clip.tolist(), strict=True))
+        if record.parameters.micro is not None:
+            count, norm = record.parameters.micro
+            row.update(micro_batches=count, micro_gradient_norm=float(norm))
+    return row
+
+
+def _iterations(rows: Sequence[Mapping[str, float | None]]) -> Columns:
     names = list(dict.fromkeys(name for row in rows for name in row)) or ["iteration"]
     return {name: [row.get(name) for row in rows] for name in names}
