@@ -36,6 +36,7 @@ _MOVES_DATA = {
     "ToCopyBackward0",
     "TransposeBackward0",
     "UnbindBackward0",
+    "UnsafeSplitBackward0",
     "UnsafeViewBackward0",
     "UnsqueezeBackward0",
     "ViewBackward0",
@@ -138,22 +139,41 @@ class Marks(Generic[SequenceT]):
 
     def inner_parts(self, state: Sequence[Tensor]) -> tuple[bool, ...]:
         """Return for each part of a state that the cell returned whether another part was computed from it."""
-        return tuple(any(self._leads_to(other, part) for other in state if other is not part) for part in state)
+        return tuple(part.output_nr in self._outputs_used(part, state) for part in state)
 
-    def _leads_to(self, upper: Tensor, lower: Tensor) -> bool:
-        if upper.grad_fn is None or lower.grad_fn is None or upper.grad_fn is lower.grad_fn:
-            return False
-        seen, waiting = {upper.grad_fn}, deque([upper.grad_fn])
+    def opaque_parts(self, state: Sequence[Tensor]) -> tuple[bool, ...]:
+        """Return for each part whether another one came out of the same node: what that took of it cannot be seen.
+
+        So it is with the (h, c) of an LSTM's fused cell, as on a GPU.
+        """
+        return tuple(
+            part.grad_fn is not None
+            and part.grad_fn.name() not in _MOVES_DATA
+            and not self._outputs_used(part, state) <= {part.output_nr}
+            for part in state
+        )
+
+    def _outputs_used(self, part: Tensor, state: Sequence[Tensor]) -> set[int]:
+        """Return which outputs of a part's node the other parts were computed from, or are."""
+        others = (other for other in state if other is not part)
+        return {number for other in others for number in self._outputs_between(other, part)}
+
+    def _outputs_between(self, upper: Tensor, lower: Tensor) -> set[int]:
+        if upper.grad_fn is None or lower.grad_fn is None:
+            return set()
+        if upper.grad_fn is lower.grad_fn:
+            return {upper.output_nr} - {lower.output_nr}
+        outputs, seen, waiting = set(), {upper.grad_fn}, deque([upper.grad_fn])
         while waiting:
             node = waiting.popleft()
-            for below, _ in node.next_functions:
+            for below, number in node.next_functions:
                 if below is lower.grad_fn:
-                    return True
-                if below is not None and below not in seen and len(seen) < _FARTHEST_WITHIN_A_CELL:
+                    outputs.add(number)
+                elif below is not None and below not in seen and len(seen) < _FARTHEST_WITHIN_A_CELL:
                     seen.add(below)
                     if self not in _metadata(below):
                         waiting.append(below)
-        return False
+        return outputs
 
 
 def _metadata(node: Node) -> dict[Any, Any]:

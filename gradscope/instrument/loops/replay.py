@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Shaped
@@ -45,6 +46,7 @@ class Transitions:
         states: each part of the state that came out.
         gradients: of each part that came out, from the training's own backward pass.
         inner: for each part, whether its gradient holds what comes through another part of the same time.
+        opaque: for each part, whether its gradient lacks what may come through another part of the same time.
         is_tuple: whether the cell takes its state as a tuple.
         autocast: dtype of autocast, or None where it was off.
     """
@@ -54,6 +56,7 @@ class Transitions:
     states: tuple[Shaped[Tensor, "time batch *rest"], ...]
     gradients: tuple[Shaped[Tensor, "time batch *rest"], ...]
     inner: tuple[bool, ...]
+    opaque: tuple[bool, ...]
     is_tuple: bool
     autocast: torch.dtype | None
 
@@ -113,10 +116,10 @@ def _replay_block(step: _Step, held: dict[str, Tensor], block: Transitions) -> t
     made = (returned,) if isinstance(returned, Tensor) else tuple(returned)
     recorded = [part.flatten(0, 1) for part in block.states]
     unknown = torch.zeros(time, dtype=torch.bool, device=recorded[0].device)
-    if not _comparable(made, recorded, handed) or Marks().inner_parts(made) != block.inner:
+    if not _comparable(made, recorded, handed) or not _same_inside(made, block):
         return torch.zeros_like(block.handed[0]), unknown
     agrees = torch.stack([_agree(*pair, time, block.autocast) for pair in zip(made, recorded, strict=True)]).all(0)
-    sent = _send_back(made, [part.flatten(0, 1) for part in block.gradients], handed[0])
+    sent = _send_back(made, [part.flatten(0, 1) for part in block.gradients], block.opaque, handed[0])
     return sent.view_as(block.handed[0]), agrees
 
 
@@ -130,6 +133,12 @@ def _comparable(made: Sequence[Tensor], recorded: Sequence[Tensor], handed: Sequ
     return distinct and [part.shape for part in made] == [part.shape for part in recorded]
 
 
+def _same_inside(made: Sequence[Tensor], block: Transitions) -> bool:
+    # Where the cell's graph shows nothing of it, the step function's may.
+    known = zip(Marks[Any]().inner_parts(made), block.inner, block.opaque, strict=True)
+    return all(found == inner for found, inner, opaque in known if not opaque)
+
+
 def _agree(made: Tensor, recorded: Tensor, time: int, autocast: torch.dtype | None) -> Bool[Tensor, " time"]:
     # Half of the digits: rounding stays far below, and whatever is really different is far above.
     precision = torch.finfo(autocast or recorded.dtype).eps ** 0.5 if recorded.is_floating_point() else 0.0
@@ -137,12 +146,13 @@ def _agree(made: Tensor, recorded: Tensor, time: int, autocast: torch.dtype | No
     return (made - recorded).abs().amax(1) <= precision * recorded.abs().amax(1)
 
 
-def _send_back(made: Sequence[Tensor], gradients: Sequence[Tensor], into: Tensor) -> Tensor:
-    pairs = [(part, gradient) for part, gradient in zip(made, gradients, strict=True) if part.requires_grad]
-    for part, gradient in pairs:
-        part.register_hook(lambda _, gradient=gradient: gradient)  # type: ignore[no-untyped-call]
-    if not pairs:
+def _send_back(made: Sequence[Tensor], gradients: Sequence[Tensor], opaque: Sequence[bool], into: Tensor) -> Tensor:
+    known = [each for each in zip(made, gradients, opaque, strict=True) if each[0].requires_grad]
+    for part, gradient, lacks in known:
+        if not lacks:  # Otherwise what comes through another part is to be added.
+            part.register_hook(lambda _, gradient=gradient: gradient)  # type: ignore[no-untyped-call]
+    if not known:
         return torch.zeros_like(into)
-    parts, given = zip(*pairs, strict=True)
+    parts, given, _ = zip(*known, strict=True)
     (sent,) = torch.autograd.grad(parts, into, given, allow_unused=True)
     return torch.zeros_like(into) if sent is None else sent

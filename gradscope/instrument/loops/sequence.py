@@ -66,6 +66,7 @@ class LoopSequence:
         self._leaf_hooks: list[RemovableHandle] = []
         self._shapes: tuple[torch.Size, ...] = ()
         self._inner: tuple[bool, ...] = ()
+        self._opaque: tuple[bool, ...] = ()
         self._passes = BackwardPasses()
         self._also: tuple[Tensor, ...] = ()
         self._open = True
@@ -112,7 +113,7 @@ class LoopSequence:
         inputs = inputs.detach() if isinstance(inputs, Tensor) else inputs
         if not self._calls:
             self._shapes = tuple(state.shape for state in kept)
-            self._inner = marks.inner_parts(states)
+            self._inner, self._opaque = marks.inner_parts(states), marks.opaque_parts(states)
             self._gradients = [{} for _ in states]
         returned = [*enumerate(states[: len(self._gradients)])]
         self._also = ()
@@ -218,6 +219,7 @@ class LoopSequence:
             tuple(states),
             tuple(gradients),
             self._inner,
+            self._opaque,
             self._is_tuple,
             batched,
             beside,

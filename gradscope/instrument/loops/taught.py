@@ -68,7 +68,8 @@ class TaughtCell:
             total_gradient=as_vectors(gradients[HIDDEN]),
             direct_gradient=self._direct_gradient(unrolled),
             cell=as_vectors(states[CELL]) if two else None,
-            cell_gradient=as_vectors(gradients[CELL]) if two else None,
+            # Of a fused cell's c what comes through h is not in its gradient.
+            cell_gradient=as_vectors(gradients[CELL]) if two and not unrolled.opaque[CELL] else None,
         )
 
     def _direct_gradient(self, unrolled: Unrolled) -> Float[Tensor, "time batch hidden"] | None:
@@ -108,6 +109,7 @@ def _transitions(unrolled: Unrolled) -> Transitions | None:
         states=tuple(state[1:] for state in unrolled.states),
         gradients=tuple(gradient[1:] for gradient in unrolled.gradients),
         inner=unrolled.inner,
+        opaque=unrolled.opaque,
         is_tuple=unrolled.is_tuple,
         autocast=later[0].context[1],
     )

@@ -43,6 +43,8 @@ class Unrolled:
         gradients: of each part of the state, as the autograd engine had it at the state's node.
         inner: for each part, whether another part of the same time was computed from it, so that its gradient holds
             what comes through that; otherwise it holds only what comes from elsewhere.
+        opaque: for each part, whether another part came out of the same node of the graph, so that its gradient lacks
+            what may come through that.
         is_tuple: whether the cell returns its state as a tuple.
         batched: whether the user's tensors have a batch axis.
         beside: of `COPY` of h_t, what the recurrence did not bring: it came beside `gradients`, and entered directly.
@@ -54,6 +56,7 @@ class Unrolled:
     states: tuple[Shaped[Tensor, "time batch *rest"], ...]
     gradients: tuple[Shaped[Tensor, "time batch *rest"], ...]
     inner: tuple[bool, ...]
+    opaque: tuple[bool, ...]
     is_tuple: bool
     batched: bool
     beside: Shaped[Tensor, "time batch *rest"] | None
