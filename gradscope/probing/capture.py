@@ -46,8 +46,7 @@ def capture(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]) -> lis
         stack.enter_context(left_as_it_was(model))
         watching = _Watching(model)
         stack.callback(watching.remove)
-        # cuDNN has no backward pass in eval mode; the other kernels have.
-        stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        stack.enter_context(without_cudnn())
         with torch.enable_grad():
             value = loss(called(model, inputs))
         _check_loss(value)
@@ -110,6 +109,21 @@ def left_as_it_was(model: nn.Module) -> Iterator[None]:
             with torch.no_grad():
                 for name, buffer in model.named_buffers():
                     buffer.copy_(buffers[name])
+
+
+@contextmanager
+def without_cudnn() -> Iterator[None]:
+    """Have other kernels run, which can go back in evaluation mode, and twice.
+
+    `torch.backends.cudnn.flags` would read how exact products are, and that is an error to PyTorch after
+    `torch.backends.fp32_precision = "ieee"`.
+    """
+    enabled = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = enabled
 
 
 def _is_cell(module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gradscope.probing.capture import called, left_as_it_was
+from gradscope.probing.capture import called, left_as_it_was, without_cudnn
 
 _STEP = 1e-3
 _COARSEST = 1e-5
@@ -36,7 +36,7 @@ def gradient_change(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor]
         return math.nan
 
     def gradients() -> list[Tensor]:
-        with left_as_it_was(model), torch.backends.cudnn.flags(enabled=False), torch.enable_grad():
+        with left_as_it_was(model), without_cudnn(), torch.enable_grad():
             found = torch.autograd.grad(loss(called(model, inputs)), parameters, allow_unused=True)
         return [_dense(p, gradient) for p, gradient in zip(parameters, found, strict=True)]
 

@@ -1,11 +1,13 @@
 """The same exactness where cuDNN runs the whole sequence in one kernel, and no wait for the device in any hook."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
 
 import gradscope
 from tests.instrument.test_exactness import TOLERANCE, assert_equal
@@ -13,14 +15,22 @@ from tests.instrument.training import assert_identical, make_model, norm_clippin
 from tests.oracles import unroll
 from tests.strategies import KINDS, LOSSES, Case
 
-pytestmark = pytest.mark.gpu
+Loss = Callable[[], Tensor]
+Make = Callable[[Tensor], tuple[nn.Module, Loss]]
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature"),
+]
 
 
 @pytest.fixture(autouse=True)
-def _without_tf32() -> None:
+def _without_tf32(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """TF32 keeps 10 bits of a float32's 23: the kernel itself would be further from the truth than any tolerance."""
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    # Without `enabled` these flags turn cuDNN off.
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        yield
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -62,15 +72,76 @@ def test_no_hook_waits_for_the_device(kind: str, tmp_path: Path) -> None:
             if recorder is not None and number > 0:
                 recorder._collector._sink._next_flush = float("inf")  # a flush may wait: it is no hook's work
                 torch.cuda.set_sync_debug_mode("error")
-            optimizer.zero_grad()
-            model(batch).square().mean().backward()
-            norm_clipping(model)
-            optimizer.step()
-            torch.cuda.set_sync_debug_mode("default")
+            try:
+                optimizer.zero_grad()
+                model(batch).square().mean().backward()
+                norm_clipping(model)
+                optimizer.step()
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
         if recorder is not None:
             recorder.close()
         return [parameter.detach().cpu() for parameter in model.parameters()]
 
-    with torch.backends.cudnn.flags(enabled=True, deterministic=True):
-        assert_identical(train(tmp_path / "run"), train(None))
+    assert_identical(train(tmp_path / "run"), train(None))
     assert len(gradscope.open_run(tmp_path / "run").iterations) == 5
+
+
+def _stack(inputs: Tensor) -> tuple[nn.Module, Loss]:
+    module = nn.LSTM(3, 8, num_layers=2, bidirectional=True)
+    return module, lambda: module(inputs)[0].square().mean()
+
+
+def _packed(inputs: Tensor) -> tuple[nn.Module, Loss]:
+    module = nn.GRU(3, 8)
+    packed = pack_sequence([inputs[:length, number] for number, length in enumerate((12, 5, 9, 1))], False)
+    return module, lambda: module(packed)[0].data.square().mean()
+
+
+def _cut_loop(inputs: Tensor) -> tuple[nn.Module, Loss]:
+    cell = nn.LSTMCell(3, 8)
+
+    def loss() -> Tensor:
+        state, found = None, []
+        for time, x in enumerate(inputs):
+            state = cell(x, state)
+            found.append(state[0])
+            if time == 5:
+                state = tuple(part.detach() for part in state)
+        return torch.stack(found).square().mean()
+
+    return cell, loss
+
+
+@pytest.mark.parametrize("exact", ["bitwise", "rounding"])
+@pytest.mark.parametrize("make", [_stack, _packed, _cut_loop])
+def test_tables_are_those_of_the_cpu(
+    make: Callable[[Tensor], tuple[nn.Module, Loss]], exact: str, tmp_path: Path
+) -> None:
+    """Whatever runs on a GPU, without a wait in any hook, leaves what the same on the CPU leaves."""
+
+    def train(device: str) -> gradscope.Run:
+        torch.manual_seed(0)
+        model, loss = make(torch.randn(12, 4, 3, dtype=torch.float64).to(device))
+        model.to(device, torch.float64)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with gradscope.watch(model, optimizer, run=tmp_path / device, schedule=1, exact=exact) as recorder:
+            for number in range(3):
+                if number and device == "cuda":
+                    recorder._collector._sink._next_flush = float("inf")
+                    torch.cuda.set_sync_debug_mode("error")
+                try:
+                    optimizer.zero_grad()
+                    loss().backward()
+                    optimizer.step()
+                finally:
+                    if device == "cuda":
+                        torch.cuda.set_sync_debug_mode("default")
+        return gradscope.open_run(tmp_path / device)
+
+    expected, got = train("cpu"), train("cuda")
+    for name in ("timesteps", "gates", "parameters"):
+        there, here = getattr(got, name), getattr(expected, name)
+        assert len(there) == len(here)
+        numbers = [torch.tensor(table.select_dtypes("number").to_numpy(dtype=float)) for table in (there, here)]
+        torch.testing.assert_close(*numbers, rtol=1e-8, atol=1e-12, equal_nan=True)

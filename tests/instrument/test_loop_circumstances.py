@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import gradscope
+from gradscope.cells import step_functions
 from tests.instrument.loops import float64_cell, gradients_of, inputs_of
 from tests.strategies import KINDS
 
@@ -70,8 +71,9 @@ def test_weights_replaced_before_each_call() -> None:
     assert (trajectory.direct_gradient.flatten(1).norm(dim=1) > 0).tolist() == [False] * 5 + [True]
 
 
-def test_two_parts_of_a_state_from_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fused cells, as on a GPU, make h and c in one node: the gradients are those of PyTorch's separate operations."""
+def _fuse_lstm_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nn.LSTMCell make h and c in one node of the graph, as fused cells do on a GPU."""
+    plain = torch._VF.lstm_cell
 
     class Fused(torch.autograd.Function):
         @staticmethod
@@ -86,22 +88,62 @@ def test_two_parts_of_a_state_from_one_node(monkeypatch: pytest.MonkeyPatch) -> 
                 made = plain(leaves[0], (leaves[1], leaves[2]), *leaves[3:])
             return torch.autograd.grad(made, leaves, (grad_h, grad_c))
 
-    def trajectory() -> gradscope.Trajectory:
-        state = None
-        with gradscope.watch(cell, schedule=1) as recorder:
-            for x in inputs_of(6):
-                state = cell(x, state)
-            (state[0].square().sum() + state[1].sum()).backward()
-            return recorder.latest["LSTMCell"]
-
-    cell, plain = float64_cell("lstm"), torch._VF.lstm_cell
-    separate = trajectory()
     monkeypatch.setattr(
         torch._VF, "lstm_cell", lambda x, state, *weights: Fused.apply(x, *state, *weights), raising=False
     )
-    fused = trajectory()
+
+
+def _trajectory_of(cell: nn.Module, initial: tuple[Tensor, Tensor] | None = None) -> gradscope.Trajectory:
+    state = initial
+    with gradscope.watch(cell, schedule=1) as recorder:
+        for x in inputs_of(6):
+            state = cell(x, state)
+        (state[0].square().sum() + state[1].sum()).backward()
+        (trajectory,) = recorder.latest.values()
+    return trajectory
+
+
+def test_two_parts_of_a_state_from_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fused cells, as on a GPU, make h and c in one node: the gradients are those of PyTorch's separate operations."""
+    cell = float64_cell("lstm")
+    separate = _trajectory_of(cell)
+    _fuse_lstm_cells(monkeypatch)
+    fused = _trajectory_of(cell)
     for name in ("total_gradient", "direct_gradient", "cell_gradient", "weight_gradient_norm"):
         torch.testing.assert_close(getattr(fused, name), getattr(separate, name))
+
+
+@pytest.mark.parametrize("written_out", [False, True])
+def test_a_taught_cell_around_a_fused_one(written_out: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes to c through h cannot be seen there, and is not left out in silence; the rest is as it was."""
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = float64_cell("lstm")
+
+        def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            h, c = self.inner(x, state)
+            return h * 0.9, c
+
+    plain = torch._VF.lstm_cell
+
+    def step(cell: Scaled, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        if not written_out:
+            return cell(x, state)
+        h, c = plain(x, state, *cell.inner.parameters())
+        return h * 0.9, c
+
+    monkeypatch.setattr(step_functions, "_STEP_FUNCTIONS", dict(step_functions._STEP_FUNCTIONS))
+    gradscope.register_cell(Scaled, step)
+    cell, initial = Scaled(), (torch.zeros(4, 5).double(), torch.zeros(4, 5).double())
+    separate = _trajectory_of(cell, initial)
+    _fuse_lstm_cells(monkeypatch)
+    fused = _trajectory_of(cell, initial)
+    for name in ("total_gradient", "direct_gradient", "cell"):
+        torch.testing.assert_close(getattr(fused, name), getattr(separate, name))
+    assert separate.cell_gradient is not None
+    assert fused.cell_gradient is None
 
 
 def test_autocast_and_a_scaled_loss(tmp_path: Path) -> None:

@@ -13,6 +13,10 @@ import torch
 from torch import Tensor, nn
 
 import gradscope
+from gradscope.instrument.parameters import ParameterRows
+from gradscope.instrument.recording.pass_rows import PassRecord
+from gradscope.instrument.recording.pending import IterationRecord, Pending
+from gradscope.instrument.summary import Summary
 from tests.instrument.conftest import Forecaster
 from tests.strategies import KINDS, make_layer
 
@@ -298,3 +302,35 @@ def test_a_process_that_dies_of_it_leaves_it(how: str, died: Path) -> None:
     assert run.timesteps["iteration"].max() == (3 if how == "backward" else 2)
     quantities = set(run.nonfinite["quantity"])
     assert quantities == ({"hidden"} if how != "backward" else quantities | {"gate", "total_gradient"})
+
+
+class Elsewhere(Tensor):
+    """Says that it is on a GPU."""
+
+    @property
+    def device(self) -> torch.device:
+        """Return where nobody looks before rows are written."""
+        return torch.device("cuda")
+
+
+def test_what_nobody_has_looked_at_is_found_when_rows_are_written() -> None:
+    """Of a pass on a GPU, of the loss and of the parameters' gradients; as they came up, iteration by iteration."""
+    pending = Pending()
+    for iteration in range(3):
+        bad = math.nan if iteration == 1 else 1.0
+        norms, total = torch.ones(TIMES, 4).double(), torch.ones(TIMES, 4).double()
+        norms[3, 1], total[:5, 1] = bad, bad
+        columns = torch.tensor([[1.0, 1, 1, 1], [bad, 1, 1, 1]]).double().as_subclass(Elsewhere)
+        clip = torch.tensor([bad, 1, 1, 1]).as_subclass(Elsewhere)
+        summary = Summary(norms.as_subclass(Elsewhere), total.as_subclass(Elsewhere))
+        pending.add_pass(PassRecord("l0", iteration, 0, summary))
+        loss = torch.tensor(math.inf if iteration else 1.0).as_subclass(Elsewhere)
+        pending.add_iteration(IterationRecord(iteration, {"loss": loss}, ParameterRows(["a", "b"], columns, clip)))
+    found = pending.tables()["nonfinite"]
+    assert list(zip(*(found[name] for name in ("iteration", "quantity", "time", "name")), strict=True)) == [
+        (1, "hidden", 3, None),
+        (1, "loss", None, None),
+        (1, "total_gradient", 4, None),
+        (1, "parameter_gradient", None, "b"),
+        (2, "loss", None, None),
+    ]

@@ -111,3 +111,23 @@ def test_a_training_inside_a_backward_pass_of_another_is_recorded(tmp_path: Path
     doubled.register_hook(train_inside)
     doubled.backward()
     assert runs[0].timesteps["iteration"].unique().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("unscaled", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_fused_optimizer_that_unscales_its_gradients_itself(tmp_path: Path, fused: bool, unscaled: bool) -> None:
+    """Under a GradScaler it is handed scaled gradients with what to divide them by; nothing of that was clipping."""
+    model = make_model("gru")
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=fused)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    with gradscope.watch(model, optimizer, run=tmp_path / "run", schedule=1, scaler=scaler):
+        for _ in range(2):
+            optimizer.zero_grad()
+            scaler.scale(model(torch.randn(4, 12, 3)).square().mean()).backward()
+            if unscaled:
+                scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+    found = gradscope.open_run(tmp_path / "run").iterations
+    assert found["clip_coefficient"].tolist() == pytest.approx([1, 1])
+    assert found["clip_cosine"].tolist() == pytest.approx([1, 1])

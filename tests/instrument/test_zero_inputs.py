@@ -1,11 +1,15 @@
 """What `exact="rounding"` leaves as it was, and what it may change; an LSTM in float64 is none of oneDNN's."""
 
+import warnings
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import gradscope
 from gradscope.instrument.fused import module
+from gradscope.instrument.fused.kernels import Interception, KernelArguments
 from tests.oracles import unroll
 
 
@@ -87,3 +91,32 @@ def test_a_backward_pass_that_leaves_the_zeros_out_is_swept(substituted: list[bo
     assert substituted == [True]
     truth = unroll(layer, batch, lambda sequence, *_: sequence[-1].sum(), torch.zeros(2, 4), torch.zeros(2, 4))
     torch.testing.assert_close(recorded, truth.total_gradient, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_cudnn_says_nothing_of_the_longer_weights(device: str) -> None:
+    """On a GPU it would warn in every recorded iteration that they are in pieces; elsewhere nothing is hidden."""
+
+    def function(sequence: Tensor, *_: object) -> tuple[Tensor, Tensor]:
+        warnings.warn("RNN module weights are not part of single contiguous chunk of memory.", stacklevel=2)
+        return sequence[..., :5], sequence
+
+    arguments = KernelArguments(
+        kind="rnn_tanh",
+        function=function,
+        sequence=torch.empty(7, 4, 3, device=device),
+        batch_sizes=None,
+        initial=(torch.empty(1, 4, 5, device=device),),
+        weights=(torch.empty(5, 3, device=device),),
+        has_biases=False,
+        layers=1,
+        dropout=0.0,
+        training=True,
+        bidirectional=False,
+        batch_first=False,
+    )
+    zeros = torch.empty(7, 4, 5, device=device)
+    interception = Interception(lambda *_: None, lambda given: (given, zeros), lambda: None)
+    expected = pytest.warns(UserWarning, match="single contiguous chunk") if device == "cpu" else nullcontext()
+    with expected:
+        interception._call(arguments)

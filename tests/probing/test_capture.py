@@ -231,3 +231,14 @@ def test_packed_input_is_refused():
     packed = nn.utils.rnn.pack_padded_sequence(torch.randn(4, 2, 2), [4, 2])
     with pytest.raises(UsageError, match="pad the batch"):
         capture(nn.GRU(2, 3), packed, lambda y: y[0].data.sum())
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "rnn"), reason="this PyTorch has one setting for all products")
+def test_a_model_whose_products_are_exact_by_pytorchs_newer_settings(monkeypatch):
+    """They are left as they were, and so is whether cuDNN is used."""
+    monkeypatch.setattr(torch.backends.cudnn.rnn, "fp32_precision", "ieee")
+    module = nn.GRU(2, 3)
+    (found,) = capture(module, torch.randn(5, 2, 2), lambda output: output[0].sum())
+    assert found.name.startswith("GRU")
+    assert torch.backends.cudnn.enabled
+    assert torch.backends.cudnn.rnn.fp32_precision == "ieee"
