@@ -140,6 +140,11 @@ def _check_model(model: object) -> None:
             f"watch expects a model that can be trained, and {type(model).__name__} has no parameters. Pass the module "
             "that holds them."
         )
+    if any(isinstance(each, nn.DataParallel) and len(each.device_ids) > 1 for each in model.modules()):
+        raise UsageError(
+            "torch.nn.DataParallel runs copies of the model in threads, one a GPU, whose passes cannot be told apart. "
+            "Use DistributedDataParallel, or leave DataParallel out and train on one GPU."
+        )
 
 
 def _as_list(optimizer: object) -> list[object]:

@@ -109,6 +109,18 @@ def test_nothing_recurrent() -> None:
     assert [str(one.message).startswith("Nothing is recorded. gradscope watches nn.RNN") for one in caught] == [True]
 
 
+def test_copies_of_a_model_in_threads_are_refused() -> None:
+    """DataParallel over several GPUs; over one, or without any, it only calls the model."""
+    model = torch.nn.DataParallel(make_model("gru"))
+    with gradscope.watch(model):
+        pass
+
+    model.device_ids = [0, 1]
+
+    with pytest.raises(gradscope.UsageError, match=r"DataParallel runs copies.*DistributedDataParallel"):
+        gradscope.watch(model)
+
+
 def test_optimizer_of_another_model() -> None:
     """An optimiser that shares no parameter with the model is refused."""
     other = torch.optim.Adam(make_model("gru").parameters())
