@@ -16,6 +16,7 @@ from gradscope.analysis.decay import HORIZON_SHARE, Decay, fit_decay, underflow_
 from gradscope.analysis.effective_rank import EffectiveRank, run_effective_rank
 from gradscope.analysis.gates import KEEPING_GATES, GateUse, TimeConstant, gate_use, time_constant
 from gradscope.analysis.judging import Verdict, verdict
+from gradscope.analysis.loss_ends import run_loss_times
 from gradscope.analysis.noise_scale import gradient_noise_scale, run_noise_scale
 from gradscope.analysis.nonfinite import NonfiniteOnset, nonfinite_onsets, norms_onset
 from gradscope.analysis.pooling import loss_times, phase_iterations, pooled_norms, run_decay
@@ -67,6 +68,7 @@ __all__ = [
     "run_dead_units",
     "run_decay",
     "run_effective_rank",
+    "run_loss_times",
     "run_noise_scale",
     "run_weight_horizon",
     "state_growth",

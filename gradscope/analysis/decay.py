@@ -45,6 +45,7 @@ class Decay:
         share: (lag,) mean norm as a share of the mean norm at lag 0; NaN where a norm is not finite.
         horizon_lag: Smallest lag from which on the share is at most 1 %; None if the gradient reaches further.
         interval: What the interval of the rate is, in words.
+        longest: Lags of the longest sequence, 0 among them: more than `lags` where sequences differ in length.
     """
 
     rate: float
@@ -67,6 +68,7 @@ class Decay:
     share: Float[np.ndarray, " lag"]
     horizon_lag: int | None
     interval: str = "95 % interval"
+    longest: int = 0
 
     @property
     def lags(self) -> int:
@@ -163,6 +165,7 @@ def fit_decay(
         exponent=np.nan if laws is None else laws.power.slope,
         share=share,
         horizon_lag=_start_of_tail(share <= HORIZON_SHARE),
+        longest=int(sequence_lengths(norms).max(initial=0)),
     )
 
 

@@ -6,6 +6,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from gradscope.analysis.lags import by_lag
+from gradscope.analysis.pooling import evenly_spaced, pooled_norms
+from gradscope.runs import Run
+
 _MOST_ITERATIONS = 400
 
 
@@ -56,8 +60,27 @@ def rates_through_training(timesteps: pd.DataFrame, *, floor: float, reverse: bo
     return pd.DataFrame(rows, columns=["iteration", "rate", "lags"])
 
 
-def _slope(by_lag: Float[np.ndarray, " lag"], floor: float) -> tuple[float, int]:
-    from_loss = by_lag[int(np.argmax(by_lag != 0)) :] if (by_lag != 0).any() else by_lag[:0]
+def rates_by_sequence(run: Run, layer: str, *, floor: float) -> pd.DataFrame:
+    """Return what `rates_through_training` does, with lags counted from each sequence's own end.
+
+    Args:
+        run: The run.
+        layer: One of its layers.
+        floor: Norms at or below it are not fitted.
+
+    Returns:
+        Columns iteration, rate, lags.
+    """
+    recorded = np.unique(run.timesteps.loc[run.timesteps["layer"] == layer, "iteration"]).tolist()
+    rows = []
+    for iteration in evenly_spaced(recorded, _MOST_ITERATIONS):
+        rate, lags = _slope(by_lag(pooled_norms(run, layer, [iteration])).mean(axis=1), floor)
+        rows.append((iteration, rate, lags))
+    return pd.DataFrame(rows, columns=["iteration", "rate", "lags"])
+
+
+def _slope(profile: Float[np.ndarray, " lag"], floor: float) -> tuple[float, int]:
+    from_loss = profile[int(np.argmax(profile != 0)) :] if (profile != 0).any() else profile[:0]
     above = np.isfinite(from_loss) & (from_loss > floor)
     usable = len(above) if above.all() else int(np.argmin(above))
     if usable < 2:

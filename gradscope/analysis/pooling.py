@@ -24,6 +24,13 @@ def phase_iterations(run: Run, layer: str, phase: Phase) -> list[int]:
     return recorded[:quarter] if phase == "start" else recorded[-quarter:]
 
 
+def evenly_spaced(iterations: Sequence[int], most: int = _MOST_ITERATIONS) -> list[int]:
+    """Return the iterations; of more than `most` so many, evenly spaced from the first to the last."""
+    if len(iterations) <= most:
+        return list(iterations)
+    return [iterations[i] for i in np.linspace(0, len(iterations) - 1, most).round().astype(int)]
+
+
 def pooled_norms(
     run: Run, layer: str, iterations: Sequence[int], call: int | None = None
 ) -> Float[np.ndarray, "time sequence"]:
@@ -39,10 +46,7 @@ def pooled_norms(
         Ordered along the way that the layer reads; a sequence that is shorter than the longest is NaN after its end.
         Empty if there are no iterations.
     """
-    chosen = list(iterations)
-    if len(chosen) > _MOST_ITERATIONS:
-        chosen = [chosen[i] for i in np.linspace(0, len(chosen) - 1, _MOST_ITERATIONS).round().astype(int)]
-    found = [run.sequence_norms(layer, iteration, call) for iteration in chosen]
+    found = [run.sequence_norms(layer, iteration, call) for iteration in evenly_spaced(iterations)]
     pooled = np.full((max((len(n) for n in found), default=0), sum(n.shape[1] for n in found)), np.nan)
     column = 0
     for norms in found:
@@ -82,7 +86,9 @@ def run_decay(
 
 
 def loss_times(timesteps: pd.DataFrame) -> int:
-    """Return at how many times the loss enters or may enter, the most in any recorded call.
+    """Return at how many times of the batch the loss enters or may enter, the most in any recorded call.
+
+    Of sequences that end at different times see `run_loss_times`.
 
     Args:
         timesteps: A run's table, or the rows of one layer.

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from gradscope.analysis import Decay, Verdict, loss_times, phase_iterations, run_decay, underflow_floor, verdict
+from gradscope.analysis import Decay, Verdict, phase_iterations, run_decay, run_loss_times, underflow_floor, verdict
 from gradscope.analysis.amplification import amplification
-from gradscope.analysis.onset import first_lasting, rates_through_training
+from gradscope.analysis.loss_ends import ends_differ
+from gradscope.analysis.onset import first_lasting, rates_by_sequence, rates_through_training
 from gradscope.runs import Run
 
 
@@ -22,7 +23,7 @@ class LayerEvidence:
         layer: Its name.
         kind: "rnn_tanh", "rnn_relu", "lstm", "gru", or "" if the run does not say.
         lag: How far back the task has to look; None if the run does not say.
-        loss_times: At how many times the loss enters.
+        loss_times: At how many times the loss enters a sequence.
         iterations: The recorded iterations that the decay at the end is from: the last quarter.
         start: Decay in the first quarter of the recorded iterations.
         end: Decay in the last quarter.
@@ -57,6 +58,11 @@ class LayerEvidence:
         return int(self.timesteps["iteration"].min())
 
     @cached_property
+    def ends_differ(self) -> bool:
+        """Whether sequences end at different times, each with its own loss: a time of the batch is no lag then."""
+        return ends_differ(self.timesteps, self.loss_times)
+
+    @cached_property
     def late(self) -> pd.DataFrame:
         """The rows of the last quarter of the recorded iterations."""
         return self.timesteps[self.timesteps["iteration"].isin(self.iterations)]
@@ -75,6 +81,8 @@ class LayerEvidence:
     def rates(self) -> pd.DataFrame:
         """The decay rate at each recorded iteration."""
         floor = underflow_floor(str(self.run.metadata.get("dtype", "float32")))
+        if self.ends_differ:
+            return rates_by_sequence(self.run, self.layer, floor=floor)
         return rates_through_training(self.timesteps, floor=floor, reverse=self.reverse)
 
     def began(self, holds: Callable[[Float[np.ndarray, " recorded"]], Bool[np.ndarray, " recorded"]]) -> int | None:
@@ -95,7 +103,7 @@ def layer_evidence(run: Run, layer: str) -> LayerEvidence | None:
     timesteps = run.timesteps[run.timesteps["layer"] == layer]
     if timesteps.empty:
         return None
-    lag, losses = task_lag(run), loss_times(timesteps)
+    lag, losses = task_lag(run), run_loss_times(run, layer)
     start, end = run_decay(run, layer, phase="start"), run_decay(run, layer, phase="end")
     iterations = phase_iterations(run, layer, "end")
     late = timesteps[timesteps["iteration"].isin(iterations)]

@@ -11,9 +11,10 @@ from gradscope.diagnosis.finding import Finding
 def find_short_horizon(evidence: LayerEvidence) -> Finding | None:
     """Return a finding if 99 % of the recurrent weights' gradient is sure to come from fewer times than the lag.
 
-    Only where the task's lag is known and the loss enters once, and nine in ten of the late iterations must agree.
+    Only where the task's lag is known and the loss enters once, at the same time of all sequences, since contributions
+    are of the whole batch; and nine in ten of the late iterations must agree.
     """
-    if evidence.lag is None or evidence.loss_times > 1:
+    if evidence.lag is None or evidence.loss_times > 1 or evidence.ends_differ:
         return None
     found = run_weight_horizon(evidence.run, evidence.layer, evidence.iterations)
     if found is None or found.high > evidence.lag or evidence.lag >= found.length:

@@ -13,7 +13,7 @@ def find_truncation_too_short(evidence: LayerEvidence) -> Finding | None:
     decay, lag = evidence.end, evidence.lag
     if lag is None or decay.lags == 0:
         return None
-    reach = decay.lags - 1
+    reach = max(decay.longest, decay.lags) - 1
     if decay.cut_off and decay.all_zero_lag is not None:
         reach = min(reach, decay.all_zero_lag - 1)
     if reach >= lag:
@@ -42,6 +42,8 @@ def find_truncation_too_short(evidence: LayerEvidence) -> Finding | None:
 
 
 def _what_is_cut(evidence: LayerEvidence, reach: int, numbers: dict[str, float | int | str]) -> str:
+    if reach >= evidence.end.lags:
+        return ""  # Of so long a way there are too few sequences to say what is left of it.
     share, rate = float(evidence.end.share[reach]), evidence.end.rate
     if not math.isfinite(share):
         return ""

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from gradscope.analysis import loss_times, run_decay, run_weight_horizon, verdict
+from gradscope.analysis import run_decay, run_loss_times, run_weight_horizon, verdict
 from gradscope.runs import Run
 
 _RESAMPLES = 20
@@ -56,7 +56,7 @@ def _cut_off(measured: Measured, lag: int | None, reach: int) -> Measured:
 
 
 def _layer(run: Run, layer: str, lag: int | None) -> Measured:
-    if loss_times(run.timesteps[run.timesteps["layer"] == layer]) > 1:
+    if run_loss_times(run, layer) > 1:
         found = run_weight_horizon(run, layer)
         return Measured(layer, math.nan, math.nan, math.nan if found is None else found.times, math.nan, mixed=True)
     decay = run_decay(run, layer, resamples=_RESAMPLES)

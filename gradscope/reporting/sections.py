@@ -121,6 +121,8 @@ def _where(layer: LayerEvidence) -> str:
     """Return where the loss enters a layer, empty if it does so at the last time alone."""
     if layer.loss_times > 1:
         return f"the loss enters at {layer.loss_times} times"
+    if layer.ends_differ:
+        return "the loss is at each sequence's own end"
     return "the loss is at the bottom" if layer.layer.endswith("_reverse") else ""
 
 
