@@ -12,12 +12,16 @@ def find_short_horizon(evidence: LayerEvidence) -> Finding | None:
     """Return a finding if 99 % of the recurrent weights' gradient is sure to come from fewer times than the lag.
 
     Only where the task's lag is known and the loss enters once, at the same time of all sequences, since contributions
-    are of the whole batch; and nine in ten of the late iterations must agree.
+    are of the whole batch; and nine in ten of the late iterations must agree. The last K times hold what the state of K
+    times before the end has brought, so that K may be as small as the lag: the first time, with a state of 0 before
+    it, never adds anything. Nor is it a short horizon where the gradient arrives and only the state was small so early.
     """
     if evidence.lag is None or evidence.loss_times > 1 or evidence.ends_differ:
         return None
     found = run_weight_horizon(evidence.run, evidence.layer, evidence.iterations)
-    if found is None or found.high > evidence.lag or evidence.lag >= found.length:
+    if found is None or found.high >= evidence.lag or evidence.lag >= found.length:
+        return None
+    if evidence.verdict.share_at_lag >= HORIZON_SHARE:
         return None
     return Finding(
         code="short-horizon",
@@ -47,7 +51,7 @@ def find_short_horizon(evidence: LayerEvidence) -> Finding | None:
 
 def _since(evidence: LayerEvidence, lag: int) -> int | None:
     course = horizons_through_training(evidence.run, evidence.layer)
-    return first_lasting(course["iteration"].tolist(), (course["times"] <= lag).to_numpy())
+    return first_lasting(course["iteration"].tolist(), (course["times"] < lag).to_numpy())
 
 
 def _advice(evidence: LayerEvidence, found: WeightHorizon) -> tuple[str, ...]:
