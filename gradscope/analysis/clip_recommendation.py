@@ -70,7 +70,7 @@ def recommend_threshold(norms: Float[np.ndarray, " iteration"]) -> ClipRecommend
     share = float((later > guard).mean())
     if share > _RARE:
         clipped = float((later > typical).mean())
-        return _recommend("step-size limiter", typical, clipped, typical, norms, _why_limiter(share, guard))
+        return _recommend("step-size limiter", typical, clipped, typical, norms, _why_limiter(share, guard, typical))
     return _recommend("guard", guard, share, typical, norms, _why_guard(norms, later, guard, typical))
 
 
@@ -106,8 +106,9 @@ def _why_guard(
     )
 
 
-def _why_limiter(share: float, guard: float) -> str:
+def _why_limiter(share: float, guard: float, typical: float) -> str:
     return (
         f"{percent(share)} of the later gradients are above {number(guard)}, too many to be outliers: a threshold that "
-        "stops them sets the size of the steps, and has to be tuned together with the learning rate."
+        f"stops them sets the size of the steps. Begin at the median, {number(typical)}, which clips every other one, "
+        "and tune it together with the learning rate."
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gradscope.analysis.decay import HORIZON_SHARE, Decay
-from gradscope.analysis.wording import number, percent, steps
+from gradscope.analysis.wording import fold, number, percent, steps
 
 _ROUNDING = 1e-3
 """Growth over the whole lag, in nats, put down to rounding: an orthogonal matrix in float32 does not explode."""
@@ -108,7 +108,9 @@ def _speed(decay: Decay) -> str:
         return _nothing(decay)
     change = f"The gradient {_change(decay)}"
     if not math.isfinite(decay.rate_low):
-        return f"{change}, measured on one short sequence, so how sure that is cannot be said."
+        one = decay.sequences == 1
+        what = "measured on one short sequence" if one else "over all seeds; some of them alone give no interval"
+        return f"{change}, {what}, so how sure that is cannot be said."
     rate, low, high = _to_the_digit(decay.rate, decay.rate_low, decay.rate_high)
     interval = f"rate {rate}, {decay.interval} {low} to {high}"
     law = f"; it slows down on the way, as lag to the power {decay.exponent:.2f}" if _slows_down(decay) else ""
@@ -128,7 +130,7 @@ def _change(decay: Decay) -> str:
     verb, doing = ("grows", "doubles") if decay.rate > 0 else ("shrinks", "halves")
     factor = _exp(abs(decay.rate))
     if factor > 2:
-        return f"{verb} {number(factor)}-fold with every time step back"
+        return f"{verb} {fold(factor)} with every time step back"
     return (
         f"{verb} by {percent(abs(math.expm1(decay.rate)))} a time step back and {doing} every {number(decay.half_life)}"
     )
@@ -137,10 +139,10 @@ def _change(decay: Decay) -> str:
 def _nothing(decay: Decay) -> str:
     if decay.sequences == 0:
         return "No sequence has a finite gradient: there is nothing to judge."
-    if decay.lags < 2:
-        return f"Only {steps(decay.lags)} was measured: there is no way back to judge."
     if decay.all_zero_lag == 0:
         return "The gradient is exactly 0 at every time, the last one too: the loss does not reach this layer at all."
+    if decay.lags < 2:
+        return "The loss enters at the first time step that the layer reads: there is no way back to judge."
     return "Less than two time steps have a gradient that can be fitted: there is nothing to judge."
 
 
@@ -149,7 +151,7 @@ def _arrival(decay: Decay, kind: Kind, needed: str, share: float, growth: float)
         return ""
     left = _left(share, growth)
     if kind == "exploding":
-        return f"Over {needed} it grows {number(growth)}-fold{_measured(share)}."
+        return f"Over {needed} it grows {fold(growth)}{_measured(share)}."
     reach = "" if decay.horizon_lag is None else f" From {steps(decay.horizon_lag)} back on less than 1 % arrives."
     if kind == "vanishing":
         return f"Over {needed} {left}.{reach}"
@@ -158,6 +160,8 @@ def _arrival(decay: Decay, kind: Kind, needed: str, share: float, growth: float)
 
 def _why_marginal(decay: Decay, share: float, growth: float) -> str:
     if not math.isfinite(decay.rate_low):
+        if decay.sequences > 1:
+            return "not every seed gives an interval to judge by"
         return "one sequence is too little to judge by"
     if decay.rate_low <= 0 <= decay.rate_high and decay.rate_low < decay.rate_high:
         return "whether it shrinks or grows on the way cannot be told apart"
@@ -175,7 +179,7 @@ def _left(share: float, growth: float) -> str:
 
 
 def _measured(share: float) -> str:
-    return f" by this rate; measured: {number(share)}-fold" if math.isfinite(share) else " by this rate"
+    return f" by this rate; measured: {fold(share)}" if math.isfinite(share) else " by this rate"
 
 
 def _underflow(decay: Decay) -> str:
@@ -194,4 +198,5 @@ def _overflow(decay: Decay) -> str:
     where = (
         f"first {steps(decay.first_nonfinite_lag)} back" if decay.first_nonfinite_lag else "at the last time already"
     )
-    return f"{decay.nonfinite} norms are NaN or infinite, {where}; they are left out of the fit."
+    many, them = (f"{decay.nonfinite:,} norms are", "they are") if decay.nonfinite > 1 else ("1 norm is", "it is")
+    return f"{many} NaN or infinite, {where}; {them} left out of the fit."

@@ -22,7 +22,8 @@ class WeightCourse:
         ratio: Median of update norm over weight norm in the later half of the recorded iterations.
         start_ratio: The same in the first half.
         path: Sum of update over weight over all iterations, those between two recordings taken in by the trapezoid
-            rule: by at most this share of its size can the weight have moved (to first order).
+            rule, those before the first and after the last as large as these: by at most this share of its size can the
+            weight have moved (to first order).
         recorded: Iterations recorded.
     """
 
@@ -68,30 +69,34 @@ def update_ratios(parameters: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({**{name: known[name] for name in columns}, "ratio": ratio})
 
 
-def weight_courses(parameters: pd.DataFrame) -> tuple[WeightCourse, ...]:
+def weight_courses(parameters: pd.DataFrame, span: tuple[int, int] | None = None) -> tuple[WeightCourse, ...]:
     """Summarise each parameter through training.
 
     Args:
         parameters: A run's table, or some rows of it.
+        span: First and last iteration of the training; None for the first and last that were recorded.
 
     Returns:
         In the order of the table; those whose weight is always 0 are left out.
     """
-    return tuple(_course(str(name), rows) for name, rows in update_ratios(parameters).groupby("parameter", sort=False))
+    by_name = update_ratios(parameters).groupby("parameter", sort=False)
+    return tuple(_course(str(name), rows, span) for name, rows in by_name)
 
 
-def _course(name: str, rows: pd.DataFrame) -> WeightCourse:
+def _course(name: str, rows: pd.DataFrame, span: tuple[int, int] | None) -> WeightCourse:
     ratio = rows["ratio"].to_numpy(dtype=np.float64)
     iteration = rows["iteration"].to_numpy(dtype=np.float64)
     half = (len(ratio) + 1) // 2
     # Between two recordings d iterations apart lie d updates, those at the two ends half each.
-    between = float(np.trapezoid(ratio, iteration)) + (ratio[0] + ratio[-1]) / 2
+    path = float(np.trapezoid(ratio, iteration)) + (ratio[0] + ratio[-1]) / 2
+    if span is not None:
+        path += max(iteration[0] - span[0], 0) * ratio[0] + max(span[1] - iteration[-1], 0) * ratio[-1]
     return WeightCourse(
         parameter=name,
         first_norm=float(rows["weight_norm"].iloc[0]),
         last_norm=float(rows["weight_norm"].iloc[-1]),
         ratio=float(np.median(ratio[-half:])),
         start_ratio=float(np.median(ratio[:half])),
-        path=between,
+        path=float(path),
         recorded=len(ratio),
     )

@@ -47,8 +47,8 @@ def _advice(run: Run, norm_q90: float) -> tuple[str, ...]:
     else:
         threshold, why = replayed.threshold, f"which would have clipped {percent(replayed.clipped_share)} of these"
     return (
-        f"As a guard against rare large gradients the threshold would be about {number(threshold)}, {why}; then the "
-        "learning rate has to come down to where training is stable.",
+        f"As a guard against rare large gradients the threshold would be about {number(threshold)}, {why}; steps "
+        "grow with it, so the learning rate has to be tuned anew.",
         "If this is wanted, say it by a normalised gradient or a smaller learning rate, and tune that one number.",
         "Look at why the gradients are as large as that: a sum instead of a mean in the loss, or unscaled targets.",
     )

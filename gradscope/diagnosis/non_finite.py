@@ -40,7 +40,7 @@ def find_non_finite_values(evidence: LayerEvidence) -> Finding | None:
         layer=evidence.layer,
         message=(
             f"NaN or infinity came up first at iteration {onset.iteration}, {onset.way}, in the {onset.tensor} at "
-            f"{onset.moment}; {len(affected)} of {len(recorded)} recorded iterations have such values."
+            f"{onset.moment}; {_of(len(affected), len(recorded))} such values."
             f"{_beside(onset, onsets)}"
         ),
         evidence={
@@ -84,11 +84,17 @@ def find_non_finite_norms(run: Run) -> Finding | None:
             f"{_beside(onset, onsets)}{_unseen(onset, run)}{_norms_before(run.iterations, first)}"
         ),
         evidence={"iteration": first, "iterations_affected": len(bad), **_named(onset), **_order(onset, onsets)},
-        advice=_advice(onset),
+        advice=_advice(onset if onset is None or onset == onsets[0] else None),
         meaning=_MEANING,
         reference=_REFERENCE,
         iteration=first,
     )
+
+
+def _of(affected: int, recorded: int) -> str:
+    if recorded == 1:
+        return "the one recorded iteration has"
+    return f"{affected:,} of {recorded:,} recorded iterations {'has' if affected == 1 else 'have'}"
 
 
 def _bad_norms(run: Run) -> set[int]:

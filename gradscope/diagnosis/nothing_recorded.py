@@ -12,9 +12,7 @@ def find_nothing_recorded(run: Run) -> Finding | None:
         code="nothing-recorded",
         severity="warning",
         layer=None,
-        message=(
-            f"The run has {len(run.iterations)} iterations, and the gradients of none were recorded: nothing is judged."
-        ),
+        message=f"The run has {_iterations(len(run.iterations))} recorded: nothing is judged.",
         evidence={"iterations": len(run.iterations)},
         advice=(
             "Check that backward() and optimizer.step() run inside the with block of watch(...).",
@@ -22,3 +20,9 @@ def find_nothing_recorded(run: Run) -> Finding | None:
         ),
         meaning="That nothing is found here says nothing of the training.",
     )
+
+
+def _iterations(count: int) -> str:
+    if count == 1:
+        return "1 iteration, and its gradients were not"
+    return f"{count:,} iterations, and the gradients of none were"

@@ -57,7 +57,7 @@ def story(run: Run, examination: Examination) -> tuple[Event, ...]:
     last = max([last, *(event.iteration for event in timed if event.iteration is not None)])
     words = "Training ends here" if run.complete else "This is as far as it is written"
     return (
-        Event(first, f"Training begins{losses.at_first()}."),
+        Event(first, f"Training begins{losses.at_first(first)}."),
         *timed,
         Event(last, f"{words}{losses.at_last(last)}."),
         *(event for event in began if event.iteration is None),
@@ -84,14 +84,16 @@ class _Losses:
         logged = run.iterations[run.iterations["loss"].notna()]
         return cls(logged["iteration"].to_numpy(dtype=np.int64), logged["loss"].to_numpy(dtype=np.float64))
 
-    def at_first(self) -> str:
-        return f"; the loss is {number(float(self.values[0]))}" if len(self.values) else ""
+    def at_first(self, iteration: int) -> str:
+        return self._told(0, iteration, "first") if len(self.values) else ""
 
     def at_last(self, iteration: int) -> str:
-        if not len(self.values):
-            return ""
-        value, when = number(float(self.values[-1])), int(self.iterations[-1])
-        return f"; the loss is {value}" if when == iteration else f"; the last loss, of iteration {when}, is {value}"
+        return self._told(-1, iteration, "last") if len(self.values) else ""
+
+    def _told(self, place: int, iteration: int, which: str) -> str:
+        loss, when = float(self.values[place]), int(self.iterations[place])
+        value = "infinite" if math.isinf(loss) else number(loss)
+        return f"; the loss is {value}" if when == iteration else f"; the {which} loss, of iteration {when}, is {value}"
 
     def events(self) -> tuple[Event, ...]:
         """Return the first jump of the loss, or else where it turns, and where it is infinite."""

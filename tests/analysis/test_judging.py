@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradscope.analysis import fit_decay, underflow_floor, verdict
+from gradscope.analysis.decay import over_groups
 from tests.planted import exponential
 
 FLOOR = underflow_floor("float32")
@@ -113,7 +114,7 @@ def test_losses_at_many_times_are_never_judged():
     ("norms", "said"),
     [
         (np.zeros((9, 3)), "the loss does not reach this layer at all"),
-        (np.ones((1, 3)), "Only 1 time step was measured"),
+        (np.ones((1, 3)), "The loss enters at the first time step that the layer reads"),
         (np.full((9, 3), np.nan), "No sequence has a finite gradient"),
         (np.zeros((0, 0)), "No sequence has a finite gradient"),
         (exponential(-0.5, 6, 1), "one sequence is too little to judge by"),
@@ -142,3 +143,42 @@ def test_any_norms_get_a_verdict(norms, lag):
     assert found.kind in {"vanishing", "exploding", "marginal"}
     assert "nan" not in found.reason
     assert found.reason.endswith(".")
+
+
+def test_a_seed_without_an_interval_is_no_single_sequence():
+    """One of two seeds has no way back at all: what is pooled is not said to be one short sequence."""
+    alive, dead = exponential(-0.05, 30, 4), np.zeros((30, 4))
+    dead[-1] = 1.0
+    seeds = [fit_decay(norms, floor=FLOOR) for norms in (alive, dead)]
+    pooled = over_groups(fit_decay(np.hstack([alive, dead]), floor=FLOOR), seeds)
+    reason = verdict(pooled, 20).reason
+    assert "over all seeds; some of them alone give no interval" in reason
+    assert "one short sequence" not in reason
+    assert "one sequence" not in reason
+
+
+def test_a_loss_at_the_first_time_that_is_read_is_said():
+    """As of a reverse layer whose output at the last time is answered: it was recorded, and there is no way back."""
+    norms = np.zeros((30, 4))
+    norms[0] = 1.0
+    assert _judge(norms).reason == (
+        "The loss enters at the first time step that the layer reads: there is no way back to judge."
+    )
+
+
+def test_growth_beyond_all_numbers_is_not_infinitely_many():
+    """Doubled 2,000 times it is larger than a float64 can be."""
+    reason = _judge(exponential(np.log(2), 30, 4), 2000).reason
+    assert "Over the 2,000 time steps that the task has to look back it grows more than 1e+308-fold" in reason
+    assert "infinitely" not in reason
+
+
+def test_a_single_norm_that_is_not_finite_is_singular():
+    """And many have a separator."""
+    norms = exponential(-0.1, 30, 4)
+    norms[3, 1] = np.inf
+    assert _judge(norms).reason.endswith(
+        "1 norm is NaN or infinite, first 26 time steps back; it is left out of the fit."
+    )
+    norms = np.hstack([exponential(-0.1, 30, 4), np.full((30, 40), np.inf)])
+    assert "1,200 norms are NaN or infinite" in _judge(norms).reason

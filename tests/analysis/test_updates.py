@@ -40,3 +40,9 @@ def test_one_recording_is_a_course_too():
     """Its path is its one ratio."""
     (found,) = weight_courses(_table([5], [2.0], [0.1]))
     assert (found.path, found.ratio, found.recorded) == (0.05, 0.05, 1)
+
+
+def test_the_path_goes_on_where_nothing_was_recorded():
+    """Before the first and after the last recording an update is as large as there."""
+    (found,) = weight_courses(_table([10, 11], 1.0, [0.02, 0.01]), (0, 111))
+    assert found.path == pytest.approx(10 * 0.02 + 0.03 + 100 * 0.01)

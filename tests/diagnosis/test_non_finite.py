@@ -123,6 +123,13 @@ def test_forwards_through_a_stack(spoiled_input: Run) -> None:
     )
 
 
+def test_a_loss_that_follows_from_a_state_is_not_blamed(spoiled_input: Run) -> None:
+    """The state was not finite first: no advice sends the reader to the loss."""
+    found = _non_finite(spoiled_input)
+    assert not any("Look at the loss" in advice for advice in found[None].advice)
+    assert found["rnn.l0"].advice[0].startswith("Check the inputs")
+
+
 def test_the_story_tells_it_in_order(spoiled_input: Run) -> None:
     """Lower layer, upper layer, loss."""
     events = story(spoiled_input, examine(spoiled_input))

@@ -70,6 +70,49 @@ def test_updates_are_too_small_where_nothing_can_have_moved(tmp_path, ratio, los
     assert (finding is not None) == fires
 
 
+def test_what_was_not_recorded_after_the_last_may_have_moved_the_weights(tmp_path):
+    """Thirty recordings of 5,000 iterations: at 1e-5 a step the weight may have moved by 5 %, not by 0.03 %."""
+
+    def logged(iteration):
+        return {"iterations": {"iteration": [iteration], "loss": [1.0], "gradient_norm": [1.0]}}
+
+    def run(folder, iterations):
+        writer = RunWriter(folder, {"parameters": {"w": [4, 4]}})
+        for iteration in iterations:
+            tables = logged(iteration)
+            if iteration < 30:
+                tables |= flush(iteration, exponential(-0.01), logged={"loss": 1.0, "gradient_norm": 1.0})
+                tables["parameters"] = {
+                    "iteration": [iteration],
+                    "parameter": ["w"],
+                    "gradient_norm": [1.0],
+                    "weight_norm": [1.0],
+                    "update_norm": [1e-5],
+                }
+            writer.write(tables)
+        writer.close()
+        return open_run(folder)
+
+    assert _found(run(tmp_path / "short", range(30)), "update-too-small") is not None
+    assert _found(run(tmp_path / "long", [*range(30), 5000]), "update-too-small") is None
+
+
+def test_weights_that_no_step_changed_ask_for_no_larger_learning_rate(tmp_path):
+    """Its factor would be infinite, and a gradient of 0 stays 0."""
+    finding = _found(_updated(tmp_path, np.zeros(30)), "update-too-small")
+    assert finding.message == "In the 30 iterations of the run no step changed any weight matrix."
+    assert not any("Raise" in advice for advice in finding.advice)
+
+
+def test_a_single_iteration_that_was_not_recorded_is_singular(tmp_path):
+    """And many have a separator."""
+    writer = RunWriter(tmp_path, {})
+    writer.write(flush(0))
+    writer.close()
+    (finding,) = diagnose(open_run(tmp_path))
+    assert finding.message == "The run has 1 iteration, and its gradients were not recorded: nothing is judged."
+
+
 def test_a_converged_training_is_not_stuck(tmp_path):
     """Updates that have become small moved the weights before."""
     assert _found(_updated(tmp_path, np.geomspace(1e-2, 1e-9, 60)), "update-too-small") is None

@@ -89,3 +89,26 @@ def test_an_empty_run_tells_only_that(tmp_path):
     """Nothing recorded, no iteration to begin with."""
     RunWriter(tmp_path, {})
     assert _told(open_run(tmp_path)) == [(None, "nothing-recorded")]
+
+
+def test_a_loss_that_is_first_logged_later_is_not_that_of_the_start(tmp_path):
+    """Nor is the last one that of the end."""
+    losses = {10: 5.0, 14: 4.0}
+    run = plant(
+        tmp_path,
+        lambda i: exponential(-0.01, seed=i),
+        iterations=range(20),
+        logged=lambda i: {"gradient_norm": 1.0} | ({"loss": losses[i]} if i in losses else {}),
+    )
+    texts = [event.text for event in story(run, examine(run)) if event.finding is None]
+    assert texts == [
+        "Training begins; the first loss, of iteration 10, is 5.",
+        "Training ends here; the last loss, of iteration 14, is 4.",
+    ]
+
+
+def test_an_infinite_loss_is_said_to_be_infinite(tmp_path):
+    """In words that fit the sentence."""
+    run = plant(tmp_path, lambda i: exponential(-0.01, seed=i), logged=_logged([1.0] * 7 + [np.inf]))
+    texts = [event.text for event in story(run, examine(run)) if event.finding is None]
+    assert texts[-1] == "Training ends here; the loss is infinite."
