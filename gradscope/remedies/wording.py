@@ -24,12 +24,23 @@ def effect_on_gradient(row: "pd.Series[Any]") -> str:
         return ""
     rate = change(row, "rate")
     if not math.isnan(rate.mean):
-        slower = "grows" if row["rate"] > 0 else "decays more slowly"
-        return {1: slower, -1: "decays faster", 0: _no_difference(rate)}[rate.moved]
+        return {1: _rate_rose(row, rate), -1: _rate_fell(row, rate), 0: _no_difference(rate)}[rate.moved]
     horizon = change(row, "horizon")
     if math.isnan(horizon.mean):
         return "not measured"
     return {1: "reaches further", -1: "reaches less far", 0: _no_difference(horizon)}[horizon.moved]
+
+
+def _rate_rose(row: "pd.Series[Any]", rate: Change) -> str:
+    if row["rate"] <= 0:
+        return "decays more slowly"
+    return "grows faster" if row["rate"] - rate.mean > 0 else "grows"
+
+
+def _rate_fell(row: "pd.Series[Any]", rate: Change) -> str:
+    if row["rate"] > 0:
+        return "grows more slowly"
+    return "no longer grows" if row["rate"] - rate.mean > 0 else "decays faster"
 
 
 def effect_on_loss(row: "pd.Series[Any]") -> str:
@@ -58,13 +69,11 @@ def summary(table: pd.DataFrame) -> list[str]:
     tried = table[table["remedy"] != UNCHANGED_NAME]
     if tried.empty:
         return ["No remedy was tried."]
-    lower = _ordered(tried, "loss", rising=True)
-    kept = _ordered(tried, "rate", rising=False)
-    if tried["rate_change"].isna().all():
-        kept = _ordered(tried, "horizon", rising=False)
+    # Where some seeds diverged, the others alone say nothing good of a remedy.
+    lower = _ordered(tried[tried["diverged"] == 0], "loss", rising=True)
     said = [
         _sentence(lower, "The loss came out lower under", "No remedy lowered the loss beyond what the seeds scatter."),
-        _sentence(kept, "The gradient reached further back under", "None let the gradient reach further back."),
+        _on_gradient(tried, grows=bool((table.loc[table["remedy"] == UNCHANGED_NAME, "rate"] > 0).any())),
     ]
     same = tried.loc[tried["identical"], "remedy"].tolist()
     if same:
@@ -72,9 +81,20 @@ def summary(table: pd.DataFrame) -> list[str]:
     return said
 
 
+def _on_gradient(tried: pd.DataFrame, *, grows: bool) -> str:
+    if tried["rate_change"].isna().all():
+        kept = _ordered(tried, "horizon", rising=False)
+    elif grows:
+        tamed = _ordered(tried, "rate", rising=True)
+        return _sentence(tamed, "The gradient grew less under", "None let the gradient grow less on its way back.")
+    else:
+        kept = _ordered(tried, "rate", rising=False)
+    return _sentence(kept, "The gradient reached further back under", "None let the gradient reach further back.")
+
+
 def _ordered(tried: pd.DataFrame, column: str, *, rising: bool) -> list[str]:
     wanted = -1 if rising else 1
-    moved = tried[[change(row, column).moved == wanted for _, row in tried.iterrows()]]
+    moved = tried.loc[[change(row, column).moved == wanted for _, row in tried.iterrows()]]
     moved = moved.sort_values(f"{column}_change", ascending=rising)
     return [
         f"{row['remedy']} ({_signed(change(row, column).mean)}, {_signed(change(row, column).low)} to "

@@ -92,7 +92,8 @@ def _lede(judged: pd.DataFrame, clipping: str) -> str:
 
 def _vanishing(rows: pd.DataFrame) -> Statement:
     most = float(rows["share_at_lag"].max())
-    text = f"{f'At most {share(most)}' if most else 'Nothing'} of the gradient is left {_at_lag(rows)}. "
+    known = not math.isnan(most)
+    text = f"{f'At most {share(most)}' if most else 'Nothing'} of the gradient is left {_at_lag(rows)}. " * known
     dead = rows[rows["all_zero_lag"].notna()]
     if len(dead):
         names = listed([f"{_name(row)} from lag {row['all_zero_lag']:.0f} on" for _, row in dead.iterrows()])
@@ -120,18 +121,24 @@ def _grown(most: float, at_lag: str) -> str:
 
 
 def _keeping(rows: pd.DataFrame) -> Statement:
-    low = share(float(rows["share_at_lag"].min()))
-    text = f"At least {low} of the gradient arrives {_at_lag(rows)}. {_HALF_LIVES}"
+    low = float(rows["share_at_lag"].min())
+    text = f"At least {share(low)}{'' if low > 1 else ' of'} the gradient arrives {_at_lag(rows)}. {_HALF_LIVES}"
     return Statement("marginal", "Keeps it", text, _by_cell(rows))
 
 
 def _unclear(rows: pd.DataFrame) -> Statement:
-    text = (
-        f"Less than 1 % was measured {_at_lag(rows)}, yet the rule calls it marginal: the seeds disagree so much "
-        "that the rate is not sure, or what was fitted is a slow decay after a fast drop close to the loss. "
-        f"{_HALF_LIVES}"
-    )
-    return Statement("unclear", "Unclear", text, _by_cell(rows))
+    little = rows["share_at_lag"].notna()
+    parts = []
+    if little.any():
+        which = "" if little.all() else f"For {listed([_name(row) for _, row in rows[little].iterrows()])}: "
+        parts.append(
+            f"{which}Less than 1 % was measured {_at_lag(rows)}, yet the rule calls it marginal: the seeds disagree so "
+            "much that the rate is not sure, or what was fitted is a slow decay after a fast drop close to the loss."
+        )
+    if not little.all():
+        names = listed([_name(row) for _, row in rows[~little].iterrows()])
+        parts.append(f"What arrives {_at_lag(rows)} could not be measured for {names}: the reason stands in the table.")
+    return Statement("unclear", "Unclear", f"{' '.join(parts)} {_HALF_LIVES}", _by_cell(rows))
 
 
 _HALF_LIVES = (

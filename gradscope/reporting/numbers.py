@@ -5,7 +5,10 @@ import math
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MISSING = "–"
+UNKNOWN = "not known"
 TIMES = "×"
+_SHORTEST = 0.05
+"""Half-life in times that is told."""
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -84,7 +87,7 @@ def half_life(value: float) -> str:
     Returns:
         For instance `3.2`, `140`, `∞`.
     """
-    if value < 0.05:
+    if value < _SHORTEST:
         return "< 0.1"
     return number(value, 2)
 
@@ -95,13 +98,14 @@ def half_life_interval(rate_low: float, rate_high: float) -> str:
     A rate interval that holds 0 has no upper bound for the half-life.
 
     Returns:
-        For instance `2.9 to 3.6`, `40 or more`, or a dash if the interval is missing.
+        For instance `2.9 to 3.6`, `40 or more`, `not known`, or a dash if the interval is missing.
     """
     if math.isnan(rate_low) or math.isnan(rate_high):
         return MISSING
     ends = sorted(math.log(2) / abs(rate) if rate else math.inf for rate in (rate_low, rate_high))
     if rate_low <= 0 <= rate_high:
-        return f"{half_life(ends[0])} or more"
+        # From next to no time on, it could be anything.
+        return f"{half_life(ends[0])} or more" if ends[0] >= _SHORTEST else UNKNOWN
     if half_life(ends[0]) == half_life(ends[1]):
         return half_life(ends[0])
     return f"{half_life(ends[0])} to {half_life(ends[1])}"

@@ -16,7 +16,7 @@ from gradscope.reporting.numbers import counted, half_life, number
 from gradscope.reporting.page import check_target, render, write_page
 from gradscope.reporting.panel import Plate
 from gradscope.reporting.svg import SvgInliner
-from gradscope.reporting.tables import Cell, Table, number_cell
+from gradscope.reporting.tables import Cell, Table, growth_half_life, number_cell
 from gradscope.runs.places import Place, PlaceLike
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def _answer(trials: "Trials") -> list[str]:
     unchanged = trials.table.iloc[0]
     said = f"Unchanged: loss {number(unchanged['loss'])}"
     if not math.isnan(unchanged["half_life"]):
-        said += f", half-life of the gradient {half_life(unchanged['half_life'])} times"
+        what = "doubling time" if unchanged["rate"] > 0 else "half-life"
+        said += f", {what} of the gradient {half_life(unchanged['half_life'])} times"
     elif not math.isnan(unchanged["horizon"]):
         said += f", the weights' gradient comes from the last {number(unchanged['horizon'], 2)} times"
     remarks = [] if trials.table["same_batches"].all() else [_other_batches(trials.table)]
@@ -128,11 +129,11 @@ def remedy_table(name: str, trials: "Trials") -> Table:
             "Gradient through time",
             "against the unchanged training; what a 95 % interval does not tell from 0 is no change",
         ),
-        ("Half-life", "times, at the end; mean over seeds"),
+        ("Half-life", "times, at the end; mean over seeds; doubling time where it grows"),
         ("Horizon", "lag from which on less than 1 % of the gradient arrives, at most the length of the sequence"),
         (
             "Change of the rate",
-            "nats per time, with its 95 % interval over the seeds; above 0 the gradient decays less",
+            "nats per time, with its 95 % interval over the seeds; above 0 the gradient decays less, or grows more",
         ),
         ("Loss", "mean of the last tenth, over seeds"),
         ("Change of the loss", "with its 95 % interval over the seeds, each compared with itself"),
@@ -147,7 +148,7 @@ def _row(row: "pd.Series[Any]") -> tuple[Cell, ...]:
     return (
         Cell(str(row["remedy"])),
         Cell(effect_on_gradient(row)),
-        number_cell(half_life(row["half_life"]), row["half_life"]),
+        number_cell(growth_half_life(row["rate"], half_life(row["half_life"])), row["half_life"]),
         number_cell(number(row["horizon"], 2), row["horizon"]),
         _change_cell(row, "rate"),
         number_cell(number(row["loss"]), row["loss"]),
@@ -178,7 +179,7 @@ def _change_plate(subject: Subject, inliner: SvgInliner) -> Plate:
         title=subject.name,
         caption=(
             "Mean difference to the unchanged training with its 95 % interval over the seeds. Right of 0 the gradient "
-            "decays less on its way back; left of 0 the loss is lower. In ink: no difference can be told."
+            "decays less on its way back or grows more; left of 0 the loss is lower. In ink: no difference can be told."
         ),
         panels=panels,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gradscope.analysis.nonfinite import NonfiniteOnset, nonfinite_onsets
-from gradscope.reporting.numbers import half_life, half_life_interval, listed, number, share
+from gradscope.reporting.numbers import MISSING, half_life, half_life_interval, listed, number, share
 from gradscope.reporting.tables import Cell, Table, growth_half_life, number_cell, underflow_cell, verdict_cell
 from gradscope.runs import Run
 
@@ -126,11 +126,13 @@ def _decay_cells(decay: "Decay", lag: int, left: float, *, mixed: bool) -> tuple
         # The sum over many losses is no profile of lags: a half-life of it would be read as one.
         return (*(number_cell("", float("nan")) for _ in range(3)), underflow_cell(*_zeros(decay)), Cell(""))
     horizon = decay.horizon_lag
+    measured = bool(np.isfinite(decay.share).any())
+    beyond = "beyond" if measured else MISSING
     interval = half_life_interval(decay.rate_low, decay.rate_high)
     return (
         number_cell(growth_half_life(decay.rate, half_life(decay.half_life)), decay.half_life, interval),
-        number_cell(share(left), left, f"lag {lag}"),
-        number_cell("beyond" if horizon is None else f"lag {horizon}", np.inf if horizon is None else horizon),
+        number_cell(share(left), left, "" if np.isnan(left) else f"lag {lag}"),
+        number_cell(beyond if horizon is None else f"lag {horizon}", np.inf if horizon is None else horizon),
         underflow_cell(*_zeros(decay)),
         Cell(decay.law if decay.lags_used else ""),
     )

@@ -12,6 +12,7 @@ from gradscope.reporting.figures.lags import CAPTION_OF_RUNS, Frame, ceiling, la
 from gradscope.reporting.figures.losses import loss_plate
 from gradscope.reporting.figures.through_time import gate_plate, gradient_plate
 from gradscope.reporting.figures.trends import Trend, trend_panel
+from gradscope.reporting.numbers import counted
 from gradscope.reporting.panel import Key, Panel, Plate
 from gradscope.reporting.phases import in_phases, lag_table, newest_calls, recorded_layers, with_lag
 from gradscope.reporting.run_tables import layer_table
@@ -163,13 +164,16 @@ def loss_section(runs: Mapping[str, Run], inliner: SvgInliner) -> Iterator[Secti
         run.iterations[["iteration", "loss"]].dropna().assign(panel="loss", series=name, seed=0)
         for name, run in runs.items()
     ]
-    losses = pd.concat(parts, ignore_index=True)
-    losses = losses[np.isfinite(losses["loss"].to_numpy(float))]
+    logged_losses = pd.concat(parts, ignore_index=True)
+    losses = logged_losses[np.isfinite(logged_losses["loss"].to_numpy(float))]
+    infinite = len(logged_losses) - len(losses)
     plates = []
     if len(losses):
         plate = loss_plate(losses, "Loss", list(runs), np.nan, "", inliner)
         panels = [replace(panel, title="") for panel in plate.panels]
         caption = "As it was logged, averaged over short stretches."
+        if infinite:
+            caption += f" {counted(infinite, 'infinite loss', 'infinite losses')} cannot be drawn."
         plates.append(
             replace(plate, title="", caption=caption, topic="", panels=panels, keys=plate.keys if len(runs) > 1 else ())
         )

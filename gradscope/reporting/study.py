@@ -171,13 +171,15 @@ def _remarks(comparison: "Comparison") -> list[str]:
         remarks.append(f"This run trained a part of the study's grid: {comparison.provenance['only']}.")
     status = comparison.trials["status"]
     endings = (
-        ("diverged", "diverged, and count in the verdicts with what was recorded until then"),
-        ("failed", "failed and do not count"),
+        ("diverged", "diverged, and {count} in the verdicts with what was recorded until then"),
+        ("failed", "failed and {do} not count"),
     )
     for ending, words in endings:
         lost = int((status == ending).sum())
         if lost:
-            remarks.append(f"{counted(lost, 'trial')} of {len(status)} {words}: see the reasons below.")
+            verbs = {"count": "counts", "do": "does"} if lost == 1 else {"count": "count", "do": "do"}
+            said = words.format(**verbs)
+            remarks.append(f"{counted(lost, 'trial')} of {len(status)} {said}: see the reasons below.")
     return remarks
 
 

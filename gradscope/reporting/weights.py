@@ -8,7 +8,7 @@ import pandas as pd
 from gradscope.analysis.clipping import Quantiles, clipping_statistics
 from gradscope.reporting.facts import facts
 from gradscope.reporting.figures.trends import Trend, trend_panel
-from gradscope.reporting.numbers import number, share
+from gradscope.reporting.numbers import counted, number, share
 from gradscope.reporting.panel import Plate
 from gradscope.reporting.run_tables import nonfinite_table
 from gradscope.reporting.sections import Section, line_keys
@@ -84,11 +84,15 @@ def clipping_section(runs: Mapping[str, Run], inliner: SvgInliner) -> Iterator[S
             continue
         heading = name if len(runs) > 1 else ""
         if not found.clipped:
-            words = f"Never, in {found.recorded} recorded iterations: the optimiser got the gradients as they were."
+            looked = counted(found.recorded, "recorded iteration")
+            words = f"Never, in {looked}: the optimiser got the gradients as they were."
             pairs.append((heading, [("Fired", words), ("Gradient norm", _quantiles(found.norm))]))
             continue
         told = [
-            ("Fired", f"in {found.clipped} of {found.recorded} recorded iterations ({share(found.clipped_share)})"),
+            (
+                "Fired",
+                f"in {found.clipped} of {counted(found.recorded, 'recorded iteration')} ({share(found.clipped_share)})",
+            ),
             ("Gradient norm before", _quantiles(found.norm)),
             ("Coefficient", _quantiles(found.coefficient)),
             ("Direction kept (cosine)", _quantiles(found.cosine)),

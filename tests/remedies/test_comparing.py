@@ -104,3 +104,23 @@ def test_words_say_what_the_intervals_say():
     assert summary(table)[0] == "The loss came out lower under better (-0.5, -0.5 to -0.5)."
     assert summary(table)[1].startswith("The gradient reached further back under worse (+0.7, ")
     assert summary(table)[2] == "Never acted, or changed nothing: same."
+
+
+def test_a_gradient_that_grows_is_told_by_how_much_it_grows():
+    """Of an unchanged training that explodes, what grows less is no faster decay, and is what helps."""
+    rates = {"unchanged": 0.3, "tamed": 0.1, "turned": -0.2, "worse": 0.5}
+    table = compare(pd.DataFrame([_row(name, seed, rate=rates[name]) for name in rates for seed in (0, 1, 2)]))
+
+    said = [effect_on_gradient(row) for _, row in table.iterrows()]
+    assert said == ["", "grows more slowly", "no longer grows", "grows faster"]
+    assert summary(table)[1].startswith("The gradient grew less under turned (-0.5, ")
+    assert "tamed (-0.2, " in summary(table)[1]
+    assert "worse" not in summary(table)[1]
+
+
+def test_what_lost_a_seed_did_not_lower_the_loss():
+    """The seeds that are left are those that went well."""
+    rows = [_row("unchanged", seed) for seed in (0, 1, 2)]
+    rows += [_row("wild", seed, loss=math.inf if seed == 2 else 0.5, diverged=seed == 2) for seed in (0, 1, 2)]
+
+    assert summary(compare(pd.DataFrame(rows)))[0] == "No remedy lowered the loss beyond what the seeds scatter."

@@ -138,3 +138,23 @@ def test_reference_clipping(clippings: str, expected: str) -> None:
 def test_the_made_comparison_is_answered_task_by_task(comparison: Comparison) -> None:
     """Both tasks, in the order of the table."""
     assert [answer.task for answer in answers(comparison.settings)] == ["adding", "text"]
+
+
+NOT_KNOWN = {"verdict": "marginal", "share_at_lag": math.nan, "rate_low": -math.inf, "rate_high": math.inf}
+
+
+def test_what_was_not_measured_is_not_said_to_be_less_than_a_percent() -> None:
+    """A setting whose gradients are not finite stays unclear for another reason than one that decays slowly."""
+    slow = KEEPS | {"share_at_lag": 0.004}
+    alone, both = _said(_answer(NOT_KNOWN), "Unclear"), _said(_answer(NOT_KNOWN, slow), "Unclear")
+    assert "What arrives at lag 99 could not be measured for lstm i0" in alone
+    assert "Less than 1 %" not in alone
+    assert "i0 not known" in alone
+    assert "For lstm i1: Less than 1 % was measured" in both
+    assert "could not be measured for lstm i0:" in both
+
+
+def test_a_share_above_one_arrives_whole() -> None:
+    """A marginal gradient may be larger than it was: so many times the gradient arrives."""
+    assert "At least 12 times the gradient arrives" in _said(_answer(KEEPS | {"share_at_lag": 12.0}), "Keeps it")
+    assert "At least 50\u202f% of the gradient arrives" in _said(_answer(KEEPS), "Keeps it")

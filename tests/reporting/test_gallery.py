@@ -51,6 +51,14 @@ def test_a_memory_span_ends_before_the_first_lag_that_is_not_solved():
     assert pd.isna(memory_span(rows.head(1)))
 
 
+def test_a_task_on_which_a_cell_diverged_is_in_its_mean():
+    """Of two tasks one is lost: the other alone would tell of a success."""
+    rows = pd.DataFrame(_recall("lstm", {5: True, 10: False}) + _recall("rnn_tanh", {5: False, 10: False}))
+    rows.loc[1, "loss_final_mean"] = float("inf")
+
+    assert [cells[-1].text for _, cells in side_by_side(rows).rows] == ["∞", "0.14"]
+
+
 def test_cells_stand_side_by_side_with_their_gates():
     """One row a cell; a span where several lags were tried."""
     table = side_by_side(

@@ -56,6 +56,9 @@ def test_share(value: float, words: str) -> None:
         (-0.1, 0.02, "6.9 or more"),
         (math.nan, math.nan, numbers.MISSING),
         (-math.inf, -math.inf, "< 0.1"),
+        (-math.inf, math.inf, "not known"),
+        (-49.5, 40.1, "not known"),
+        (-math.inf, -0.1, "< 0.1 to 6.9"),
     ],
 )
 def test_half_life_interval(low: float, high: float, words: str) -> None:

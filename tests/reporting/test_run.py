@@ -11,7 +11,7 @@ from gradscope.errors import RunError, UsageError
 from gradscope.reporting import report
 from gradscope.reporting.run import named_runs
 from gradscope.runs import open_run
-from tests.planted import plant
+from tests.planted import exponential, plant
 from tests.reporting.made_run import write_run
 from tests.reporting.test_study import outline
 
@@ -186,3 +186,24 @@ def test_a_watched_training_has_a_page(tmp_path: Path) -> None:
     text = _page(tmp_path / "run", tmp_path)
     assert _sections(text)[:4] == ["answer", "gradient", "gates", "loss"]
     assert "gru, 2 to 8" in text
+
+
+def test_a_run_that_diverged_says_what_is_not_known(tmp_path: Path) -> None:
+    """No half-life, no horizon and no share of what is not finite; the losses that cannot be drawn are counted."""
+
+    def logged(iteration: int) -> dict[str, float]:
+        return {"loss": 1.0 if iteration == 0 else np.inf, "gradient_norm": 1.0}
+
+    text = _page(plant(tmp_path / "run", lambda _: np.full((20, 4), np.nan), logged=logged), tmp_path)
+    table = re.search(r"<caption.*?Decay of the gradient.*?</table>", text, re.DOTALL)[0]
+    assert "&lt; 0.1 or more" not in table
+    assert "beyond" not in table
+    assert "lag 19" not in table
+    assert "7 infinite losses cannot be drawn." in text
+    assert "training loss at the end" not in text
+
+
+def test_a_figure_is_spoken_with_the_shares_that_were_measured(tmp_path: Path) -> None:
+    """The axis ends far above 1e-20; what a reader hears does not."""
+    text = _page(plant(tmp_path / "run", lambda _: exponential(-1.0, times=47)), tmp_path)
+    assert "share of the gradient that is left at lag 46 at the end of training: 1.1\u202f×\u202f10⁻²⁰" in text  # noqa: RUF001

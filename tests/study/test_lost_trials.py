@@ -84,7 +84,7 @@ def test_every_bad_end_is_in_the_report_with_its_reason(study, tmp_path):
     page = (tmp_path / "out" / "losing.html").read_text(encoding="utf-8")
     for end, reason in [
         ("failed: adding bad_cells:Raises", "ValueError: the third batch is too much"),
-        ("diverged: adding bad_cells:Explodes", "its loss became nan at iteration 2"),
+        ("diverged: adding bad_cells:Explodes", "its loss became NaN at iteration 2"),
     ]:
         assert f"{end} default none, seed 0: {reason}" in done.output
         assert reason in page

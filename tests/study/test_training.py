@@ -81,7 +81,7 @@ def test_divergence_is_a_result_with_its_iteration(make_trial, tmp_path):
     assert outcome.status == "diverged"
     assert 1 < outcome.iterations < 50
     assert outcome.reason in {
-        f"its loss became {value} at iteration {outcome.iterations - 1}" for value in ("nan", "inf")
+        f"its loss became {value} at iteration {outcome.iterations - 1}" for value in ("NaN", "infinite")
     }
     assert len(open_run(tmp_path / "run").iterations) == outcome.iterations
 

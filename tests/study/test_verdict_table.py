@@ -50,7 +50,7 @@ def test_verdict_is_whole_on_a_narrow_terminal(width):
 @pytest.mark.parametrize(
     ("columns", "half_life"),
     [
-        ({"half_life": float("inf"), "rate": 0.0}, "inf"),
+        ({"half_life": float("inf"), "rate": 0.0}, "none"),
         ({"half_life": float("nan"), "rate": float("nan")}, "-"),
         ({"half_life": 2.0, "rate": 0.35}, "+2.0"),
     ],
@@ -78,7 +78,7 @@ def test_each_task_says_how_far_back_it_needs_the_gradient():
         (0.45, "45 %"),
         (1.0, "100 %"),
         (403.4, "x403"),
-        (math.inf, "xinf"),
+        (math.inf, ">x1e308"),
         (math.nan, "-"),
     ],
 )
@@ -94,3 +94,10 @@ def test_a_loss_of_a_billion_is_a_power_of_ten():
     *_, line = [line for line in _printed(_comparison(loss_final_mean=288987774976.0), 80) if line.strip()]
 
     assert line.split()[-1] == "2.89e+11"
+
+
+def test_a_diverged_seed_is_said_in_a_word():
+    """Its mean loss is infinite, and no number."""
+    *_, line = [line for line in _printed(_comparison(loss_final_mean=math.inf), 80) if line.strip()]
+
+    assert line.split()[-1] == "diverged"

@@ -101,7 +101,8 @@ def _panel(name: str, rows: pd.DataFrame, frame: Frame, inliner: SvgInliner) -> 
         axes.set_xlabel("lag (times back from the loss)")
         linear_ticks(axes)
         y_title(axes, "gradient norm, relative to lag 0")
-        return Panel(name, inliner.inline(figure, _label(name, latest, shown, frame.lag)))
+        ended = rows[rows["phase"] == phases[-1]]
+        return Panel(name, inliner.inline(figure, _label(name, ended, shown, frame.lag)))
 
 
 def _mark_underflow(axes: "Axes", latest: pd.DataFrame, colours: Mapping[str, int]) -> None:

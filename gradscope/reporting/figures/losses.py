@@ -124,5 +124,5 @@ def _panel(
         y_title(axes, "loss")
         last = rows[rows["iteration"] == rows["iteration"].max()].groupby("series")["loss"].median()
         parts = [f"{number(float(last[line]))} with {line}" for line in shown if line in last]
-        svg = inliner.inline(figure, f"{name}: training loss at the end: {listed(parts)}.")
+        svg = inliner.inline(figure, f"{name}: training loss where its line ends: {listed(parts)}.")
         return Panel(name, svg, note=_above(rows, shown, limits[1]))

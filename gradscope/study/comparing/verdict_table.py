@@ -51,7 +51,7 @@ def _cells(row: dict[Any, Any]) -> Iterator[str]:
     yield from (row["cell"], row["initialisation"], row["clipping"])
     yield _half_life(row["half_life"], row["rate"])
     yield _share(row["growth"])
-    yield _number(row["loss_final_mean"], 3)
+    yield "diverged" if row["loss_final_mean"] == math.inf else _number(row["loss_final_mean"], 3)
 
 
 def _half_life(half_life: float, rate: float) -> str:
@@ -59,7 +59,7 @@ def _half_life(half_life: float, rate: float) -> str:
     if half_life is None or math.isnan(half_life):
         return "-"
     if math.isinf(half_life):
-        return "inf"
+        return "none"
     return f"{'+' if rate > 0 else ''}{_number(half_life, 1)}"
 
 
@@ -67,6 +67,8 @@ def _share(share: float) -> str:
     """Return which part of the gradient the fitted decay, by which a setting is judged, leaves at the task's lag."""
     if math.isnan(share):
         return "-"
+    if math.isinf(share):
+        return ">x1e308"
     if 0 < share < 1e-4:
         return "<0.01 %"
     return f"x{share:.3g}" if share >= 10 else f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -108,7 +108,8 @@ class Training:
         self._iteration += 1
         # Only now, so that the iteration that went wrong is recorded too.
         if not math.isfinite(loss.item()):
-            self._reason = f"its loss became {loss.item()} at iteration {iteration}"
+            what = "NaN" if math.isnan(loss.item()) else "infinite"
+            self._reason = f"its loss became {what} at iteration {iteration}"
         else:
             self._show()
 
