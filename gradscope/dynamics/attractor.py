@@ -26,14 +26,23 @@ def kaplan_yorke_dimension(exponents: Float[Tensor, " exponents"]) -> float:
 
 
 def entropy_rate(exponents: Float[Tensor, " exponents"]) -> float:
-    """Return the sum of the positive exponents, in nats per time: Pesin's bound on the Kolmogorov-Sinai entropy."""
+    """Return the sum of the positive exponents, in nats per time: Pesin's bound on the Kolmogorov-Sinai entropy.
+
+    NaN where an exponent is.
+    """
+    if exponents.isnan().any():
+        return math.nan
     return float(torch.where(exponents > 0, exponents.double(), 0).sum())
 
 
 def predictability_time(exponents: Float[Tensor, " exponents"]) -> float:
     """Return ln 2 / lambda_max, in which an error doubles; infinite where the largest exponent is not positive.
 
+    NaN where an exponent is.
+
     Source: Mikhaeil, Monfared & Durstewitz 2022, arXiv:2110.07238, who recommend it as the length to truncate at.
     """
     largest = float(exponents.max())
+    if math.isnan(largest):
+        return math.nan
     return math.log(2) / largest if largest > 0 else math.inf

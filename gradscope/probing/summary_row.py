@@ -24,8 +24,10 @@ def summary_row(recurrence: Recurrence, sweep: Sweep, spectrum: LyapunovExponent
         spectrum: its exponents.
         lag: how far back the task has to look.
     """
+    # Where no loss reaches a sequence there is no share of anything: its gradient is 0, and no NaN.
+    reached = (recurrence.direct != 0).flatten(2).any(2).any(0)
     # The analysis takes norms by time, of a loss at the last.
-    shares = sweep.relative_profile.flip(0).double().cpu().numpy()
+    shares = sweep.relative_profile.where(reached, 0).flip(0).double().cpu().numpy()
     largest = max(float(sweep.profile[0].nan_to_num(0.0).mean()), torch.finfo(sweep.profile.dtype).tiny)
     decay = fit_decay(shares, floor=underflow_floor(str(sweep.profile.dtype)) / largest)
     judged = verdict(decay, lag)

@@ -197,6 +197,23 @@ def test_the_summary_judges_by_the_lag(linear):
     assert (row["entropy"], row["kaplan_yorke_dimension"], row["predictability_time"]) == (0, 0, math.inf)
 
 
+def test_a_gradient_of_zero_is_not_one_that_is_not_finite():
+    """A loss that reaches no sequence, or only the first: the others have exact zeros."""
+    inputs = torch.ones(9, 2, 1).double()
+    none = measure_model(_linear(), inputs, lambda y: 0 * y[0][-1].sum()).summary.iloc[0]
+    assert none["reason"].startswith("The gradient is exactly 0 at every time")
+    one = measure_model(_linear(), inputs, lambda y: y[0][-1, 0].sum()).summary.iloc[0]
+    assert one["decay_rate"] == pytest.approx(math.log(FACTOR))
+    assert "It is exactly 0 in up to 50 % of the sequences" in one["reason"]
+    assert "NaN" not in one["reason"]
+
+
+def test_exponents_that_are_not_known_leave_nothing_known():
+    """NaN inputs: no entropy of 0, and no infinite predictability."""
+    row = measure_model(nn.RNN(1, 2), torch.full((9, 2, 1), math.nan), lambda y: y[0][-1].sum()).summary.iloc[0]
+    assert all(math.isnan(row[name]) for name in ("largest_exponent", "entropy", "predictability_time"))
+
+
 def test_a_loss_at_all_times_is_judged_too():
     """Every loss time sends back its share by the same law, though the total gradient is a sum of many."""
     tables = measure_model(_linear(), torch.ones(TIME, 1, 1).double(), lambda y: (y[0] ** 2).sum())
