@@ -10,6 +10,9 @@ from gradscope.analysis.wording import fold, number, percent, steps
 _ROUNDING = 1e-3
 """Growth over the whole lag, in nats, put down to rounding: an orthogonal matrix in float32 does not explode."""
 
+_MORE = 1.005
+"""A share above it is told as a factor: up to it there are 100 %."""
+
 Kind = Literal["vanishing", "exploding", "marginal", "mixed"]
 
 
@@ -120,7 +123,7 @@ def _speed(decay: Decay) -> str:
 def _to_the_digit(rate: float, low: float, high: float) -> tuple[str, str, str]:
     """Return the numbers with as many decimals as the interval gives a meaning to."""
     half = (high - low) / 2
-    form = "+.3g" if half < 1e-6 else f"+.{max(2, 1 - math.floor(math.log10(half)))}f"
+    form = "+z.3g" if half < 1e-6 else f"+z.{max(2, 1 - math.floor(math.log10(half)))}f"
     return format(rate, form), format(low, form), format(high, form)
 
 
@@ -175,6 +178,8 @@ def _left(share: float, growth: float) -> str:
         return f"{percent(growth)} of it would be left by this rate (what arrives is not finite)"
     if share >= HORIZON_SHARE > growth:
         return f"{percent(growth)} of it would be left by this rate ({percent(share)} measured)"
+    if share > _MORE:
+        return f"it becomes {number(share)} times as large"
     return f"{percent(share)} of it is left" if share else "exactly nothing of it is left"
 
 

@@ -8,7 +8,7 @@ from gradscope.analysis.onset import first_lasting
 from gradscope.analysis.wording import steps
 from gradscope.diagnosis.evidence import LayerEvidence
 from gradscope.diagnosis.finding import Finding
-from gradscope.diagnosis.gate_bias import bias_that_keeps
+from gradscope.diagnosis.gate_bias import bias_that_keeps, larger_bias
 
 _FEW_OPEN = 0.01
 
@@ -77,8 +77,8 @@ def _since(evidence: LayerEvidence, gate: str, lag: int) -> int | None:
 
 def _advice(gate: str, lag: int) -> tuple[str, ...]:
     return (
-        f"Start with a larger bias of the {gate} gate: {bias_that_keeps(lag):.1f} keeps a tenth over {steps(lag)}. Set "
-        "bias_ih or bias_hh, not both: their sum acts.",
+        f"Start with a larger bias of the {gate} gate: {larger_bias(lag)}. Set bias_ih or bias_hh, not both: their sum "
+        "acts.",
         f"Chrono initialisation spreads the biases as log U[1, {max(lag, 2)}], so that some units keep long.",
         "If the gate was open at the start and closed in training, lower the learning rate or clip the norm.",
     )

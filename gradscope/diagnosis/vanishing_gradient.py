@@ -3,9 +3,10 @@
 import math
 
 from gradscope.analysis import HORIZON_SHARE
+from gradscope.analysis.wording import steps
 from gradscope.diagnosis.evidence import LayerEvidence
 from gradscope.diagnosis.finding import Finding
-from gradscope.diagnosis.gate_bias import bias_that_keeps
+from gradscope.diagnosis.gate_bias import larger_bias
 
 
 def find_vanishing_gradient(evidence: LayerEvidence) -> Finding | None:
@@ -56,7 +57,7 @@ def _advice(evidence: LayerEvidence) -> tuple[str, ...]:
             "Say how far back the task has to look with watch(metadata={'lag': ...}): here the whole length is assumed."
         )
     if evidence.end.horizon_lag is not None:
-        advice.append(f"Sequences cut to about {max(evidence.end.horizon_lag, 1)} time steps teach this layer as much.")
+        advice.append(f"Sequences cut to about {steps(max(evidence.end.horizon_lag, 1))} teach this layer as much.")
     advice.append(
         "Shorten the way: attention over all outputs, skip connections through time, or a loss at more times."
     )
@@ -65,14 +66,13 @@ def _advice(evidence: LayerEvidence) -> tuple[str, ...]:
 
 def _of_the_cell(evidence: LayerEvidence) -> str:
     if evidence.kind == "lstm":
-        bias = bias_that_keeps(evidence.verdict.lag)
+        bias = larger_bias(evidence.verdict.lag, " of the cell's gradient")
         return (
-            f"Start with a larger forget-gate bias: {bias:.1f} keeps a tenth of the cell's gradient over "
-            f"{evidence.verdict.lag} time steps. Set bias_ih or bias_hh, not both; chrono initialisation spreads it."
+            f"Start with a larger forget-gate bias: {bias}. Set bias_ih or bias_hh, not both; chrono initialisation "
+            "spreads it."
         )
     if evidence.kind == "gru":
-        bias = bias_that_keeps(evidence.verdict.lag)
-        return f"Start with a larger update-gate bias: {bias:.1f} keeps a tenth over {evidence.verdict.lag} time steps."
+        return f"Start with a larger update-gate bias: {larger_bias(evidence.verdict.lag)}."
     if evidence.kind == "rnn_relu":
         return "Start the recurrent weights as the identity, or use an LSTM or GRU with a forget bias of 1 or more."
     return "Use an LSTM or GRU with a forget bias of 1 or more, or start the recurrent weights orthogonal."

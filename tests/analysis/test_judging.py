@@ -1,5 +1,7 @@
 """The rule of the verdict, and sentences that say it with numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -182,3 +184,16 @@ def test_a_single_norm_that_is_not_finite_is_singular():
     )
     norms = np.hstack([exponential(-0.1, 30, 4), np.full((30, 40), np.inf)])
     assert "1,200 norms are NaN or infinite" in _judge(norms).reason
+
+
+def test_an_end_of_the_interval_that_rounds_to_zero_has_no_minus():
+    """To the digits that have a meaning, it is 0."""
+    decay = replace(fit_decay(exponential(0.5, 3, 4), floor=FLOOR), rate_low=-0.0001, rate_high=1.04)
+    assert "95 % interval +0.00 to +1.04" in verdict(decay, 9).reason
+
+
+def test_more_than_all_is_a_factor_and_no_percentage():
+    """Where growth and shrinkage cannot be told apart it may be larger all the same."""
+    decay = replace(fit_decay(exponential(0.5, 3, 4), floor=FLOOR), rate_low=-0.1, rate_high=1.04)
+    reason = verdict(decay, 9).reason
+    assert "it becomes 90 times as large: whether it shrinks or grows" in reason

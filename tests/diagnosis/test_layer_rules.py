@@ -146,3 +146,19 @@ def test_saturation_is_judged_at_the_end(tmp_path):
     finding = _found(run, "saturated-units")
     assert (finding.evidence["saturated_share"], finding.iteration) == (pytest.approx(0.95), 0)
     assert _found(_with(tmp_path / "free", _kind("rnn_tanh"), saturation=np.full(60, 0.85)), "saturated-units") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "lag", "said"),
+    [
+        ("lstm", 1, "Start with a larger forget-gate bias: 1 is enough here."),
+        ("gru", 3, "Start with a larger update-gate bias: 1 is enough here."),
+        ("gru", 59, "Start with a larger update-gate bias: 3.2 keeps a tenth over 59 time steps."),
+    ],
+)
+def test_a_larger_bias_is_never_a_negative_one(tmp_path, kind, lag, said):
+    """Over a few times a tenth is kept by a gate that is nearly closed."""
+    metadata = _kind(kind) | {"user": {"lag": lag}}
+    advice = _found(_with(tmp_path, metadata, rate=-5.0), "vanishing-gradient").advice
+    assert advice[0].startswith(said)
+    assert "Sequences cut to about 1 time step teach this layer as much." in advice
