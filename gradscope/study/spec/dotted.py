@@ -2,13 +2,13 @@
 
 import hashlib
 import importlib
-import inspect
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from gradscope.errors import UsageError
+from gradscope.study.spec.own_files import own_files
 
 FORM = r"[A-Za-z_][\w.]*:[A-Za-z_]\w*"
 """A regular expression for `module:name`."""
@@ -60,14 +60,20 @@ def resolve(path: str | Callable[..., Any]) -> Callable[..., Any]:
 
 
 def source_digest(names: Sequence[str]) -> str:
-    """Return a digest of the source of the modules that names such as `module:name` or `module` lie in."""
+    """Return a digest of the source of the modules that names such as `module:name` or `module` lie in.
+
+    What these import from beside them counts as well (`own_files`).
+    """
     modules = sorted({name.partition(":")[0] for name in names})
     if not modules:
         return ""
-    digest = hashlib.sha256()
+    files: dict[str, Path | None] = {}
     for module in modules:
-        file = inspect.getsourcefile(_import(module))
-        digest.update(Path(file).read_bytes() if file else module.encode())
+        files[module] = None
+        files |= own_files(_import(module))
+    digest = hashlib.sha256()
+    for module, file in sorted(files.items()):
+        digest.update(file.read_bytes() if file else module.encode())
     return digest.hexdigest()[:16]
 
 

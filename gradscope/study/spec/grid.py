@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
-from gradscope.errors import UsageError
+from gradscope.errors import GradscopeError, UsageError
 from gradscope.study.spec.choice import parse_choices
 from gradscope.study.spec.dotted import is_dotted, source_digest
 from gradscope.study.spec.study_spec import Block, StudySpec
-from gradscope.study.spec.task_settings import kind_and_options, make_task
+from gradscope.study.spec.task_settings import digest_of_data, kind_and_options, make_task
 from gradscope.study.spec.trial import Trial
 
 
@@ -58,15 +58,22 @@ def _task(name: str, spec: StudySpec) -> dict[str, Any]:
     """Return what a trial keeps of its task, which is made here: what does not fit is refused before anything trains.
 
     Raises:
-        UsageError: its lag does not fit into its sequences.
+        UsageError: it cannot be made, or its lag does not fit into its sequences.
+        GradscopeError: likewise, as the task itself says it.
     """
     kind, options = kind_and_options(name, spec.task)
-    task = make_task(kind, options)
-    if not 0 < task.lag < task.length:
+    try:
+        task = make_task(kind, options)
+        fits = 0 < task.lag < task.length
+    except GradscopeError:
+        raise
+    except Exception as error:  # Whatever a user's own task does.
+        raise UsageError(f"task.{name}: {kind} cannot be made: {type(error).__name__}: {error}") from error
+    if not fits:
         raise UsageError(
             f"task.{name}: lag {task.lag} does not fit into {task.length} times: expected 1 to {task.length - 1}"
         )
-    return {"kind": kind, "options": options, "length": task.length, "data_digest": task.data_digest}
+    return {"kind": kind, "options": options, "length": task.length, "data_digest": digest_of_data(kind, options)}
 
 
 def _training(spec: StudySpec, block: Block) -> Mapping[str, Any]:
@@ -77,5 +84,5 @@ def _training(spec: StudySpec, block: Block) -> Mapping[str, Any]:
 
 def _code(spec: StudySpec, kind: str, *choices: str) -> str:
     cell, *others = choices
-    names = [kind, cell, *(choice.name for text in others for choice in parse_choices(text))]
+    names = [kind, cell, *(choice.name for text in others for choice in parse_choices(text)), *spec.watch.measures]
     return source_digest([*spec.modules, *(name for name in names if is_dotted(name))])

@@ -1,11 +1,12 @@
 """The tasks of a study file: `[task.NAME]` tables, each of one kind, checked against what that kind takes."""
 
+import hashlib
 import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -53,6 +54,22 @@ def make_task(kind: str, options: Mapping[str, Any]) -> Task:
     return _made(kind, json.dumps(options, sort_keys=True))
 
 
+def digest_of_data(kind: str, options: Mapping[str, Any]) -> str:
+    """Return a digest of what a task reads.
+
+    Args:
+        kind: a key of `TASK_TABLE`, or `module:name`.
+        options: its settings.
+
+    Returns:
+        The task's own `data_digest`. A task that has none is taken to read the file that `path` names, and whatever
+        `folder` holds, which is known by its name alone; empty where neither is set.
+    """
+    return make_task(kind, options).data_digest or _digest_of_places(
+        json.dumps([str(options[key]) for key in PATHS if options.get(key)])
+    )
+
+
 def task_mistakes(tables: object, blocks: object) -> list[str]:
     """Say what is wrong with the tasks of a study file.
 
@@ -98,6 +115,18 @@ def _made(kind: str, options: str) -> Task:
     return task
 
 
+@lru_cache(maxsize=32)
+def _digest_of_places(places: str) -> str:
+    digest = hashlib.sha256()
+    for place in map(Path, json.loads(places)):
+        if place.is_file():
+            with place.open("rb") as data:
+                digest.update(hashlib.file_digest(data, "sha256").digest())
+        else:
+            digest.update(str(place).encode())
+    return digest.hexdigest()[:16] if json.loads(places) else ""
+
+
 def _maker(kind: str) -> Any:  # noqa: ANN401 - a class
     return resolve(kind if is_dotted(kind) else TASK_TABLE[kind].make)
 
@@ -131,9 +160,22 @@ def _unknown(name: str, known: Sequence[str]) -> list[str]:
 def _model(kind: str) -> type[BaseModel]:
     """Return a model of what a kind of task takes: its parameters, their types and what they are if left out."""
     make = _maker(kind)
-    hints = get_type_hints(make.__init__ if inspect.isclass(make) else make)
+    parameters = inspect.signature(make).parameters.values()
+    hints = _hints(make.__init__ if inspect.isclass(make) else make)
     fields: dict[str, Any] = {
-        name: (hints.get(name, Any), ... if parameter.default is parameter.empty else parameter.default)
-        for name, parameter in inspect.signature(make).parameters.items()
+        each.name: (hints.get(each.name, Any), ... if each.default is each.empty else each.default)
+        for each in parameters
+        if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
     }
-    return create_model("TaskOptions", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+    extra: Literal["allow", "forbid"] = (
+        "allow" if any(each.kind == each.VAR_KEYWORD for each in parameters) else "forbid"
+    )
+    config = ConfigDict(extra=extra, strict=True, arbitrary_types_allowed=True)
+    return create_model("TaskOptions", __config__=config, **fields)
+
+
+def _hints(make: Any) -> dict[str, Any]:  # noqa: ANN401 - a function
+    try:
+        return get_type_hints(make)
+    except NameError:  # Names that a user's module imports for type checkers only: nothing is known of the types.
+        return {}

@@ -20,7 +20,7 @@ from gradscope.study.spec.choice import parse_choices
 from gradscope.study.spec.clipping_table import CLIPPING_TABLE
 from gradscope.study.spec.dotted import find_modules_in, import_modules, is_dotted, resolve
 from gradscope.study.spec.measure_table import MEASURE_TABLE
-from gradscope.study.spec.task_settings import make_task
+from gradscope.study.spec.task_settings import digest_of_data, make_task
 from gradscope.study.spec.trial import Trial
 from gradscope.study.training.network import Network, build_network
 from gradscope.study.training.outcome import Outcome
@@ -280,7 +280,7 @@ def _task(trial: Trial) -> Task:
         UsageError: its data are not those that the study began with.
     """
     task = make_task(trial.kind, trial.options)
-    if task.data_digest != trial.data_digest:
+    if digest_of_data(trial.kind, trial.options) != trial.data_digest:
         raise UsageError(f"the data of {trial.task} changed while the study ran: start it again")
     return task
 
