@@ -46,14 +46,26 @@ def _runs(name: str, out: Path, *, quick: bool) -> bool:
     """
     words = ["study", name, *(["--quick"] if quick else []), *(["--out", str(out)] if str(out) != "reports" else [])]
     click.echo(f"gradscope {' '.join(words)}", err=True)
-    with subprocess.Popen([*_GRADSCOPE, *words]) as study:
+    from gradscope.study.running.interrupts import interrupts_ignored, termination_interrupts
+
+    with termination_interrupts(), subprocess.Popen([*_GRADSCOPE, *words]) as study:
         try:
             return study.wait() == 0
         except KeyboardInterrupt:
-            study.wait()  # It heard Ctrl-C as well, and stops in order.
+            with interrupts_ignored():
+                _stop(study)
             raise GradscopeError(
                 "interrupted: the same command goes on from there, with what is finished taken from disk"
             ) from None
+
+
+def _stop(study: "subprocess.Popen[bytes]") -> None:
+    """Wait until a study has stopped in order; tell it to, unless it heard Ctrl-C as well."""
+    try:
+        study.wait(_HEARD_SECONDS)
+    except subprocess.TimeoutExpired:
+        study.terminate()
+        study.wait()
 
 
 def _complain(failed: list[str]) -> None:
@@ -65,5 +77,8 @@ def _complain(failed: list[str]) -> None:
     if failed:
         raise GradscopeError(f"not run to the end, each for the reason that it said: {', '.join(failed)}")
 
+
+# By then a study that heard Ctrl-C is stopping, and does not mind to be told again.
+_HEARD_SECONDS = 2
 
 _GRADSCOPE = (sys.executable, "-m", "gradscope")

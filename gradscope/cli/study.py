@@ -137,15 +137,17 @@ def _run(spec: "StudySpec", setup: "Setup") -> "tuple[Comparison, Place]":
     """
     from rich.console import Console
 
+    from gradscope.study.running.interrupts import termination_interrupts
     from gradscope.study.running.runner import run_study
 
-    try:
-        comparison = run_study(spec, setup, Console(stderr=True))
-        from gradscope.reporting import study_page
+    with termination_interrupts():
+        try:
+            comparison = run_study(spec, setup, Console(stderr=True))
+            from gradscope.reporting import study_page
 
-        return comparison, study_page(comparison, setup.out / f"{spec.name}.html")
-    except KeyboardInterrupt:
-        raise GradscopeError("interrupted: no report was written. The same command goes on from there") from None
+            return comparison, study_page(comparison, setup.out / f"{spec.name}.html")
+        except KeyboardInterrupt:
+            raise GradscopeError(f"interrupted: no report was written. {setup.goes_on}") from None
 
 
 def _print_result(comparison: "Comparison", report: "Place", as_json: bool) -> None:

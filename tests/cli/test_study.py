@@ -159,34 +159,69 @@ def test_study_from_the_shell_in_worker_processes(small, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_interrupt_stops_cleanly_and_keeps_what_is_done(small, tmp_path, workers):
-    """Ctrl-C, sent to the whole group as a terminal does: one line, exit code 1, no process left, no report."""
+@pytest.mark.parametrize(
+    ("workers", "send", "number", "more"),
+    [
+        ("0", os.killpg, signal.SIGINT, []),
+        ("2", os.killpg, signal.SIGINT, []),
+        ("2", os.kill, signal.SIGTERM, ["--fresh"]),
+    ],
+)
+def test_interrupt_stops_cleanly_and_keeps_what_is_done(small, tmp_path, workers, send, number, more):
+    """Ctrl-C, sent to the whole group as a terminal does, or SIGTERM: one line, exit code 1, nothing is left."""
     words = [sys.executable, "-m", "gradscope", "study", small, "--out", str(tmp_path / "out"), "--workers", workers]
+    (tmp_path / "scratch").mkdir()
     # Long enough that the interrupt comes in the middle on any machine.
     process = subprocess.Popen(
-        [*words, "--set", "training.iterations=400"],
+        [*words, "--set", "training.iterations=400", *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path / "scratch")},
     )
     runs = tmp_path / "out" / "runs" / "small"
-    deadline = time.monotonic() + 60
-    while not list(runs.glob("*/outcome.json")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for_an_outcome(runs)
     children = psutil.Process(process.pid).children(recursive=True)
 
-    os.killpg(process.pid, signal.SIGINT)
+    send(process.pid, number)
     stdout, stderr = process.communicate(timeout=60)
 
     assert process.returncode == 1
     done = len(list(runs.glob("*/outcome.json")))
     assert 0 < done < 16
     last = stderr.splitlines()[-1]
-    assert last == f"Error: interrupted: {done} of 16 trials are finished and kept. The same command goes on from there"
+    again = f"The same command{' without --fresh' * bool(more)} goes on from there"
+    assert last == f"Error: interrupted: {done} of 16 trials are finished and kept. {again}"
     assert "Traceback" not in stderr
     assert stdout == ""
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []
+    assert list((tmp_path / "scratch").glob("gradscope-*")) == []
     assert not (tmp_path / "out" / "small.html").exists()
+
+
+@pytest.mark.slow
+def test_gallery_that_is_stopped_alone_stops_its_study(small, tmp_path):
+    """A signal to its own process and no other: the study hears of it, and nothing trains on."""
+    words = [sys.executable, "-m", "gradscope", "gallery", small, "--out", str(tmp_path / "out")]
+    (tmp_path / "small.toml").write_text(SMALL.replace("iterations = 6", "iterations = 400"), encoding="utf-8")
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for_an_outcome(tmp_path / "out" / "runs" / "small")
+    children = psutil.Process(process.pid).children(recursive=True)
+
+    process.terminate()
+    _, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert stderr.splitlines()[-1].startswith("Error: interrupted: the same command goes on from there")
+    assert "Traceback" not in stderr
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+
+
+def wait_for_an_outcome(runs):
+    """Wait until a first trial has ended."""
+    deadline = time.monotonic() + 60
+    while not list(runs.glob("*/outcome.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)

@@ -45,6 +45,11 @@ class Setup:
     command: str = ""
     only: tuple[str, ...] = ()
 
+    @property
+    def goes_on(self) -> str:
+        """How to go on after an interrupt: `--fresh` would begin once more."""
+        return f"The same command{' without --fresh' if self.fresh else ''} goes on from there"
+
     def folder(self, spec: StudySpec) -> Place:
         """Return the folder of the study's runs."""
         return self.out / "runs" / spec.name
@@ -149,9 +154,7 @@ def _train(spec: StudySpec, to_train: list[Job], total: int, setup: Setup, conso
         results.close()
         # From disk: a worker may have finished one more while it was being stopped.
         kept = total - sum(finished_outcome(folder) is None for _, folder in to_train)
-        raise GradscopeError(
-            f"interrupted: {kept} of {total} trials are finished and kept. The same command goes on from there"
-        ) from None
+        raise GradscopeError(f"interrupted: {kept} of {total} trials are finished and kept. {setup.goes_on}") from None
     _check_shared(queue, outcomes)
     return outcomes
 
