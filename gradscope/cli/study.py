@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gradscope.cli import truth_cases, what_if_trials
+from gradscope.cli.json_alone import json_alone
 from gradscope.cli.places import typed_place
 from gradscope.errors import GradscopeError, UsageError
 
@@ -92,14 +93,18 @@ def command(
     from gradscope.study.spec.catalogue import find_study
     from gradscope.study.spec.loading import load_study
 
-    spec = load_study(find_study(name, (truth_cases.NAME, what_if_trials.NAME)), mode, settings)
+    with json_alone(as_json):
+        spec = load_study(find_study(name, (truth_cases.NAME, what_if_trials.NAME)), mode, settings)
+    if mode != "default" and not getattr(spec, mode):
+        click.echo(f"{spec.name} has no [{mode}] table: --{mode} changes nothing", err=True)
     from gradscope.study.running.runner import Setup
 
     setup = Setup(out, workers, scheduler, fresh, mode, shlex.join(["gradscope", *sys.argv[1:]]), only)
     if dry_run:
         _print_grid(spec, setup, as_json)
         return
-    comparison, report = _run(spec, setup)
+    with json_alone(as_json):
+        comparison, report = _run(spec, setup)
     _print_result(comparison, report, as_json)
 
 
@@ -151,17 +156,16 @@ def _run(spec: "StudySpec", setup: "Setup") -> "tuple[Comparison, Place]":
 
 
 def _print_result(comparison: "Comparison", report: "Place", as_json: bool) -> None:
-    if as_json:
-        # pandas writes NaN and infinities as null, which JSON has no other word for.
-        click.echo(comparison.settings.to_json(orient="records", indent=2))
-        click.echo(f"report: {report}", err=True)
-        return
     from rich.console import Console
 
     from gradscope.study.comparing.verdict_table import verdict_tables
 
-    console = Console()
-    console.print(*verdict_tables(comparison))
+    console = Console(stderr=as_json)
+    if as_json:
+        # pandas writes NaN and infinities as null, which JSON has no other word for.
+        click.echo(comparison.settings.to_json(orient="records", indent=2))
+    else:
+        console.print(*verdict_tables(comparison))
     lost = comparison.trials[comparison.trials["status"] != "finished"]
     for row in lost.to_dict("records"):
         words = " ".join(str(row[key]) for key in ("task", "cell", "initialisation", "clipping"))
@@ -175,7 +179,8 @@ def _print_grid(spec: "StudySpec", setup: "Setup", as_json: bool) -> None:
     from gradscope.study.spec.grid import expand_grid
     from gradscope.study.spec.selection import select_trials
 
-    trials = select_trials(expand_grid(spec), setup.only)
+    with json_alone(as_json):
+        trials = select_trials(expand_grid(spec), setup.only)
     workers = default_workers() if setup.workers is None else setup.workers
     seconds = expected_seconds(trials, setup.folder(spec), workers, fresh=setup.fresh)
     if as_json:
@@ -185,4 +190,5 @@ def _print_grid(spec: "StudySpec", setup: "Setup", as_json: bool) -> None:
     for trial in trials:
         click.echo(f"{trial.id}  {trial.label}")
     on = f"on {workers} worker{'s' * (workers != 1)}" if workers else "in this process"
-    click.echo(f"{len(trials)} trials; {in_words(seconds)} {on}" if seconds else f"{len(trials)} trials, all on disk")
+    count = f"{len(trials)} trial{'s' * (len(trials) != 1)}"
+    click.echo(f"{count}; {in_words(seconds)} {on}" if seconds else f"{count}, all on disk")

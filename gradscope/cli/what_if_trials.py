@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradscope import __version__
+from gradscope.cli.json_alone import json_alone
 from gradscope.errors import GradscopeError
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def run_what_if(
         dry_run: print what would be trained, and stop.
         as_json: print the tables as JSON on stdout.
     """
-    models = _models(of, mode, settings, only)
+    with json_alone(as_json):
+        models = _models(of, mode, settings, only)
     from gradscope.remedies.catalogue import find_remedies
 
     names = [remedy.name for remedy in find_remedies(remedies or None)]
@@ -64,7 +66,8 @@ def run_what_if(
 
     prepare_folder(out)
     began = time.perf_counter()
-    subjects = _try(models, names)
+    with json_alone(as_json):
+        subjects = _try(models, names)
     from gradscope.reporting.remedies import remedy_page
 
     page = remedy_page(subjects, _facts(models, time.perf_counter() - began), out / f"{NAME}.html")
@@ -93,6 +96,7 @@ def _try(models: "Sequence[StudyModel]", remedies: Sequence[str]) -> "list[Subje
     import torch
 
     from gradscope.reporting.remedies import Subject
+    from gradscope.study.training.attempt import one_line
     from gradscope.study.training.what_if import try_on
 
     threads = torch.get_num_threads()
@@ -106,6 +110,12 @@ def _try(models: "Sequence[StudyModel]", remedies: Sequence[str]) -> "list[Subje
         return subjects
     except KeyboardInterrupt:
         raise GradscopeError("interrupted: no report was written") from None
+    except GradscopeError:
+        raise
+    except Exception as error:  # Whatever a user's own cell or task does.
+        raise GradscopeError(
+            f"{model.name}: {one_line(error)}. No report was written. Keep to others with --only"
+        ) from error
     finally:
         torch.set_num_threads(threads)
 

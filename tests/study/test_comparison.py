@@ -201,6 +201,7 @@ def test_a_damaged_run_is_a_failed_trial(tmp_path: Path) -> None:
     found = _compare(made)
     assert list(found.trials["status"]) == ["finished", "failed"]
     assert "run.json" in found.trials.loc[1, "reason"]
+    assert f"Or delete {made[1]}: then the same command trains it again" in found.trials.loc[1, "reason"]
 
 
 def test_all_trials_failed_is_still_a_comparison(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Trials that raise, diverge or kill their worker: results of a study, never its end."""
 
+import json
+
 import dask
 import distributed  # noqa: F401 - its configuration has to be there before a part of it is set
 import pytest
@@ -88,6 +90,29 @@ def test_every_bad_end_is_in_the_report_with_its_reason(study, tmp_path):
     ]:
         assert f"{end} default none, seed 0: {reason}" in done.output
         assert reason in page
+
+
+def test_bad_ends_are_told_beside_the_json(study, tmp_path):
+    """On stderr, also where nothing was trained; so is that a mode changes nothing."""
+    words = ["study", str(study), "--out", str(tmp_path / "out"), "--workers", "0", "--quick", "--json"]
+
+    done = CliRunner().invoke(main, [*words, "--only", "cell=rnn_tanh,bad_cells:Raises"])
+
+    assert len(json.loads(done.stdout)) == 2
+    told = done.stderr.splitlines()
+    assert told[0] == "losing has no [quick] table: --quick changes nothing"
+    assert "failed: adding bad_cells:Raises default none, seed 0: ValueError: the third batch is too much" in told
+
+
+def test_what_if_says_which_model_raised(study, tmp_path):
+    """In one message, with what it raised."""
+    words = ["study", "what-if", "--of", str(study), "--out", str(tmp_path), "--remedy", "clip-norm(1)"]
+
+    done = CliRunner().invoke(main, [*words, "--only", "cell=bad_cells:Raises", "--set", "training.iterations=8"])
+
+    assert done.exit_code == 1, done.output
+    reason = "ValueError: the third batch is too much"
+    assert f"Error: adding, bad_cells:Raises: {reason}. No report was written. Keep to others" in done.stderr
 
 
 def test_trial_that_always_kills_its_worker_costs_no_other(study, tmp_path):

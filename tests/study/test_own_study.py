@@ -18,9 +18,13 @@ from torch import nn
 from gradscope.study.additions import add_cell, add_clipping, add_initialisation, add_task
 from gradscope.tasks import Batch, Task
 
+print("imported")
+
 
 class MyLayer(nn.RNN):
-    pass
+    def forward(self, *given):
+        print("called")
+        return super().forward(*given)
 
 
 @add_cell("my-gru", meaning="nn.GRU under another name")
@@ -93,7 +97,10 @@ def own(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_own_parts_are_trained_and_compared(own, tmp_path_factory, workers):
-    """From another folder, in this process and in workers: all 16 trials finish, and stand in the report by name."""
+    """From another folder, in this process and in workers: all 16 trials finish, and stand in the report by name.
+
+    What the user's code prints does not come between the JSON.
+    """
     words = [sys.executable, "-m", "gradscope", "study", str(own / "own.toml"), "--json", "--workers", workers]
 
     done = subprocess.run(
@@ -105,6 +112,7 @@ def test_own_parts_are_trained_and_compared(own, tmp_path_factory, workers):
     )
 
     assert done.returncode == 0, done.stderr
+    assert {"imported", "called"} <= set(done.stderr.splitlines())
     rows = json.loads(done.stdout)
     assert {row["cell"] for row in rows} == {"own_parts:MyLayer", "my-gru"}
     assert {row["task"] for row in rows} == {"short", "own_parts:First"}

@@ -120,6 +120,20 @@ def test_failed_and_diverged_trials_are_results(setup, console):
     assert read_outcome(blocked).status == "failed"
 
 
+def test_a_trial_that_cannot_leave_how_it_ended_is_a_result_too(setup, console):
+    """Where its folder should be lies a file: it stands among the trials, with that reason."""
+    blocked = next(iter(expand_grid(_spec()))).id
+    (setup.out / "runs" / "small").mkdir(parents=True)
+    (setup.out / "runs" / "small" / blocked).write_text("mine", encoding="utf-8")
+
+    comparison = run_study(_spec(), setup, console)
+
+    found = comparison.trials.set_index("trial")
+    assert sorted(found["status"]) == ["failed", "finished", "finished", "finished"]
+    assert "File exists" in found.loc[blocked, "reason"]
+    assert comparison.provenance["failed"] == 1
+
+
 def test_study_whose_trials_all_fail_is_a_failure(setup, console):
     """With nothing to compare there is no comparison, and so no report in place of an earlier one."""
     for trial in expand_grid(_spec()):

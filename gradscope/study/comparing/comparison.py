@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from gradscope.study.comparing.series import (
     time_rows,
 )
 from gradscope.study.spec.expectation import held_against
+from gradscope.study.training.outcome import Outcome
 
 if TYPE_CHECKING:
     from gradscope.study.spec.study_spec import StudySpec
@@ -70,13 +72,19 @@ class Comparison:
     times: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
-def compare(spec: "StudySpec", trial_folders: Sequence[Place], provenance: Mapping[str, object]) -> Comparison:
+def compare(
+    spec: "StudySpec",
+    trial_folders: Sequence[Place],
+    provenance: Mapping[str, object],
+    told: Mapping[str, Outcome] | None = None,
+) -> Comparison:
     """Compare the trials of a study by what they left on disk.
 
     Args:
         spec: the study.
         trial_folders: one run folder a trial; a trial whose folder is missing or damaged counts as failed.
         provenance: how it was made, for the report.
+        told: how trials ended, by the names of their folders, for those that could not leave that there.
 
     Returns:
         The comparison. `trials` is also written to `comparison.csv` beside the trials' folders.
@@ -84,7 +92,7 @@ def compare(spec: "StudySpec", trial_folders: Sequence[Place], provenance: Mappi
     Raises:
         RunError: no folder says which trial it holds, or the table cannot be written.
     """
-    found, settings = _read_all(trial_folders)
+    found, settings = _read_all(trial_folders, told or {})
     if not found:
         looked = trial_folders[0].parent if trial_folders else "no folder"
         raise RunError(f"There is no trial to compare: expected run folders with an outcome.json, looked in {looked}.")
@@ -129,7 +137,9 @@ class _Rows:
     shown: list[Row]
 
 
-def _read_all(folders: Sequence[Place]) -> tuple[list[tuple[Evidence, _Rows]], dict[tuple[str, ...], Row]]:
+def _read_all(
+    folders: Sequence[Place], told: Mapping[str, Outcome]
+) -> tuple[list[tuple[Evidence, _Rows]], dict[tuple[str, ...], Row]]:
     """Return all trials, and the row of each setting.
 
     Of a trial only what is compared is kept: a study may hold more than fits into memory. The norms of all sequences
@@ -137,7 +147,7 @@ def _read_all(folders: Sequence[Place]) -> tuple[list[tuple[Evidence, _Rows]], d
     """
     found: dict[tuple[str, ...], list[tuple[Evidence, _Rows]]] = {}
     settings = {}
-    read = (each for each in stream_of(_read, folders) if each is not None)
+    read = (each for each in stream_of(partial(_read, told), folders) if each is not None)
     for setting, seeds in groupby(read, lambda each: setting_of(each[0])):
         of_setting = found.setdefault(setting, [])
         of_setting += seeds
@@ -147,9 +157,9 @@ def _read_all(folders: Sequence[Place]) -> tuple[list[tuple[Evidence, _Rows]], d
     return [each for of_setting in found.values() for each in of_setting], settings
 
 
-def _read(folder: Place) -> tuple[Evidence, _Rows] | None:
+def _read(told: Mapping[str, Outcome], folder: Place) -> tuple[Evidence, _Rows] | None:
     """Return a trial's evidence and rows; None if nothing says which trial it was."""
-    one = read_evidence(folder)
+    one = read_evidence(folder, told.get(folder.name))
     if not set(SETTING) <= set(one.settings):
         return None
     rows = _Rows(

@@ -141,22 +141,24 @@ class Evidence:
         return newest
 
 
-def read_evidence(folder: Place) -> Evidence:
+def read_evidence(folder: Place, told: Outcome | None = None) -> Evidence:
     """Read what a trial left.
 
     Args:
         folder: the trial's run folder; it may be missing.
+        told: how it ended, for a trial that could not leave that in its folder.
 
     Returns:
         The evidence. What cannot be read makes it a failed trial with a reason, not an error: one trial must not cost
         the others their report.
     """
     run, damage = _open(folder)
-    outcome = read_outcome(folder)
+    outcome = read_outcome(folder) or told
     if outcome is None:
         return _stopped(folder, run, damage)
     if run is None and outcome.status != "failed":
-        outcome = replace(outcome, status="failed", reason=damage)
+        reason = f"{damage} Or delete {folder}: then the same command trains it again"
+        outcome = replace(outcome, status="failed", reason=reason)
     return Evidence(folder, outcome.settings, outcome, run)
 
 

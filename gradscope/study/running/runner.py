@@ -96,7 +96,7 @@ def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
         )
     failures = [outcome for outcome in outcomes if outcome.status == "failed"]
     if len(failures) == len(jobs):
-        raise RunError(f"all {len(jobs)} trials failed, so there is nothing to compare. {failures[0].reason}")
+        raise RunError(f"{_all(len(jobs))} failed, so there is nothing to compare. {failures[0].reason}")
     provenance = {
         "command": setup.command,
         "mode": setup.mode,
@@ -109,7 +109,11 @@ def run_study(spec: StudySpec, setup: Setup, console: Console) -> Comparison:
         "reused": len(jobs) - len(to_train),
         "failed": len(failures),
     }
-    return compare(spec, [folder for _, folder in jobs], provenance)
+    return compare(spec, [folder for _, folder in jobs], provenance, {one.trial: one for one in failures})
+
+
+def _all(count: int) -> str:
+    return "the only trial" if count == 1 else f"all {count} trials"
 
 
 def _forget(jobs: list[Job]) -> None:
@@ -180,4 +184,4 @@ def _plan(spec: StudySpec, total: int, to_train: int, workers: int, setup: Setup
     if setup.workers == 0 and setup.scheduler is None:
         where = "in this process"
     training = f", {to_train} to train {where}" if to_train else ", nothing to train"
-    return f"{spec.name}: {total} trials{reused}{training}"
+    return f"{spec.name}: {total} trial{'s' * (total != 1)}{reused}{training}"
