@@ -84,6 +84,25 @@ def test_paper_is_white(chromium: Any, page: Path) -> None:
     assert worst["ratio"] >= 4.5, worst
 
 
+def test_paper_is_wide_enough(chromium: Any, page: Path) -> None:
+    """On A4 with a centimetre of margin nothing is cut off: there a table cannot be scrolled."""
+    with opened(chromium, page, width=718) as tab:
+        tab.emulate_media(media="print")
+        assert tab.evaluate(OVERFLOW) == 0
+
+
+def test_many_tasks_are_chosen_within_the_page(chromium: Any, comparison: Comparison, tmp_path: Path) -> None:
+    """Names that do not fit beside each other make the choice scroll, and not the page."""
+    names = ("trials", "settings", "lags", "heat", "losses", "clipping")
+    tasks = {task: f"{task}{'_and_at_length' * 5}" for task in ("adding", "text")}
+    longer = {name: getattr(comparison, name).replace({"task": tasks}) for name in names}
+    with opened(chromium, study_page(replace(comparison, **longer), tmp_path / "long.html")) as tab:
+        assert tab.locator(".filter button").count() == 3
+        for width in (360, 700, 1000):
+            tab.set_viewport_size({"width": width, "height": 900})
+            assert tab.evaluate(OVERFLOW) == 0
+
+
 def test_figures_follow_the_theme(chromium: Any, page: Path) -> None:
     """The ink of a figure is another one in the dark."""
     ink = "() => getComputedStyle(document.querySelector('svg.plot text')).fill"
