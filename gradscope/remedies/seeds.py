@@ -11,7 +11,8 @@ import torch
 def seed_everything(seed: int) -> None:
     """Seed what a training may draw from: torch on all devices, numpy's and Python's global generators."""
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - the user's training may draw from it
+    # numpy's takes no larger ones; the others do.
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - the user's training may draw from it
     torch.manual_seed(seed)
 
 

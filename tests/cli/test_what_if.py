@@ -55,9 +55,10 @@ def test_remedies_are_tried_and_a_page_written(small, tmp_path):
 
 @pytest.mark.slow
 def test_json_holds_the_tables(small, tmp_path):
-    """Nothing else is on stdout, and no NaN."""
+    """Nothing else is on stdout, and no NaN; any seed of a study file will do."""
+    seeds = ["--set", "grid.seed=[4, 9223372036854775807]"]
     words = ["--of", small, "--only", "cell=gru", "--remedy", "clip-norm(1)", "--out", tmp_path, "--json"]
-    (model,) = json.loads(_what_if(*words).stdout, parse_constant=pytest.fail)
+    (model,) = json.loads(_what_if(*words, *seeds).stdout, parse_constant=pytest.fail)
 
     assert model["model"] == "adding, gru"
     assert [row["remedy"] for row in model["remedies"]] == ["unchanged", "clip-norm(1)"]
