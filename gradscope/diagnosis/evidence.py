@@ -6,12 +6,13 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from gradscope.analysis import Decay, Verdict, phase_iterations, run_decay, run_loss_times, underflow_floor, verdict
 from gradscope.analysis.amplification import amplification
 from gradscope.analysis.loss_ends import ends_differ
 from gradscope.analysis.onset import first_lasting, rates_by_sequence, rates_through_training
+from gradscope.analysis.pooling import evenly_spaced
 from gradscope.runs import Run
 
 
@@ -29,7 +30,8 @@ class LayerEvidence:
         end: Decay in the last quarter.
         start_verdict: Judged by the lag.
         verdict: The same of the end.
-        amplification: Growth that is certain although the loss enters at many times, see `amplification`.
+        amplification: Growth that is certain although the loss enters at many times, see `amplification`; NaN where it
+            enters once.
         timesteps: The layer's rows of the run's table.
         run: The run itself, for rules that look at more than gradients.
     """
@@ -117,10 +119,22 @@ def layer_evidence(run: Run, layer: str) -> LayerEvidence | None:
         end=end,
         start_verdict=verdict(start, lag, loss_times=losses),
         verdict=verdict(end, lag, loss_times=losses),
-        amplification=amplification(late, reverse=layer.endswith("_reverse")),
+        amplification=_amplification(run, layer, late) if losses > 1 else np.nan,
         timesteps=timesteps,
         run=run,
     )
+
+
+def _amplification(run: Run, layer: str, late: pd.DataFrame) -> float:
+    if not layer.endswith("_reverse"):
+        return amplification(late)
+
+    sampled = late[late["iteration"].isin(evenly_spaced(np.unique(late["iteration"]).tolist()))]
+
+    def present(iteration: int, call: int) -> Int[np.ndarray, " time"]:
+        return np.asarray((~np.isnan(run.sequence_norms(layer, iteration, call))).sum(axis=1))
+
+    return amplification(sampled, reverse=True, present=present)
 
 
 def _kind(run: Run, layer: str) -> str:

@@ -54,4 +54,4 @@ def _what_is_cut(evidence: LayerEvidence, reach: int, numbers: dict[str, float |
     # Beyond the cut the fitted law goes on: a geometric series, of which the lags up to the cut are the first part.
     missing = math.exp(rate * (reach + 1))
     numbers["missing_share"] = missing
-    return f"{said}; went it on at this rate, {number(100 * missing)} % of its sum over all lags would be missing."
+    return f"{said}; if it went on at this rate, {number(100 * missing)} % of its sum over all lags would be missing."
