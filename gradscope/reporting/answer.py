@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from gradscope.reporting.learning import learned
-from gradscope.reporting.numbers import counted, half_life, half_life_interval, listed, number, share
+from gradscope.reporting.numbers import FACTOR_ABOVE, counted, half_life, half_life_interval, listed, number, share
 from gradscope.reporting.statement import Statement, TaskAnswer
 from gradscope.reporting.tables import JUDGED, tone
 
@@ -122,7 +122,8 @@ def _grown(most: float, at_lag: str) -> str:
 
 def _keeping(rows: pd.DataFrame) -> Statement:
     low = float(rows["share_at_lag"].min())
-    text = f"At least {share(low)}{'' if low > 1 else ' of'} the gradient arrives {_at_lag(rows)}. {_HALF_LIVES}"
+    least = share(low) if low > FACTOR_ABOVE else f"{share(low)} of"
+    text = f"At least {least} the gradient arrives {_at_lag(rows)}. {_HALF_LIVES}"
     return Statement("marginal", "Keeps it", text, _by_cell(rows))
 
 

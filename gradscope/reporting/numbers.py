@@ -7,6 +7,9 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MISSING = "–"
 UNKNOWN = "not known"
 TIMES = "×"
+FACTOR_ABOVE = 10
+"""A share above it is told as a factor."""
+
 _SHORTEST = 0.05
 """Half-life in times that is told."""
 
@@ -74,7 +77,7 @@ def share(value: float) -> str:
         return MISSING
     if value == 0:
         return "exactly 0"
-    if value > 10:
+    if value > FACTOR_ABOVE:
         return f"{number(value, 2)} times"
     if value < 0.0001:
         return scientific(value)

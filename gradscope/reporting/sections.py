@@ -109,12 +109,15 @@ def _time_pair(
 ) -> Iterator[Plate]:
     """Yield total beside direct gradient, and the gradient through training; panel title -> (run, layer)."""
     rows = {title: newest_calls(runs[name].timesteps, layer.layer) for title, (name, layer) in panels.items()}
+    # Where sequences end at different times a time of the batch is no lag: there shares against lag say it all.
     phased = {
         title: in_phases(runs[name], layer.layer, with_lag(rows[title], layer.layer))
         for title, (name, layer) in panels.items()
+        if not layer.ends_differ
     }
     where = {title: words for title, (_, layer) in panels.items() if (words := _where(layer))}
-    for plate in (gradient_plate(phased, inliner), heatmap_plate("Through training", rows, inliner, where=where)):
+    plates = [gradient_plate(phased, inliner)] if phased else []
+    for plate in (*plates, heatmap_plate("Through training", rows, inliner, where=where)):
         yield replace(plate, title=prefix + plate.title)
 
 
@@ -124,7 +127,15 @@ def _where(layer: LayerEvidence) -> str:
         return f"the loss enters at {layer.loss_times} times"
     if layer.ends_differ:
         return "the loss is at each sequence's own end"
-    return "the loss is at the bottom" if layer.layer.endswith("_reverse") else ""
+    rows = layer.timesteps
+    last = rows.groupby(["iteration", "call"])["time"].transform("max")
+    entered = rows.loc[rows["direct_gradient_norm"].ne(0) & rows["direct_gradient_norm"].notna(), "time"]
+    if entered.eq(last[entered.index]).all():
+        return ""
+    at = entered.unique()
+    if len(at) > 1:
+        return "the loss is before the end"
+    return f"the loss is at time {at[0]}" if at[0] else "the loss is at the bottom"
 
 
 def gates_section(runs: Mapping[str, Run], inliner: SvgInliner) -> Iterator[Section]:

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+import gradscope
 from gradscope.errors import RunError, UsageError
 from gradscope.reporting import report
 from gradscope.reporting.run import named_runs
@@ -207,3 +209,49 @@ def test_a_figure_is_spoken_with_the_shares_that_were_measured(tmp_path: Path) -
     """The axis ends far above 1e-20; what a reader hears does not."""
     text = _page(plant(tmp_path / "run", lambda _: exponential(-1.0, times=47)), tmp_path)
     assert "share of the gradient that is left at lag 46 at the end of training: 1.1\u202f×\u202f10⁻²⁰" in text  # noqa: RUF001
+
+
+def _spoken(run: object, tmp_path: Path) -> list[str]:
+    return re.findall(r'aria-label="([^"]*by time and iteration[^"]*)"', _page(run, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("output", "where"),
+    [
+        (
+            -1,
+            [
+                "the loss is at the top. At the first time its norm is",
+                "the loss is at the top. At the first time its norm is",
+            ],
+        ),
+        (0, ["the loss is at the bottom", "the loss is at the bottom"]),
+        (5, ["the loss is at time 5", "the loss is at time 5"]),
+        (slice(None), ["the loss enters at 9 times", "the loss enters at 9 times"]),
+    ],
+)
+def test_where_the_loss_is_stands_beside_the_times(tmp_path: Path, output: object, where: list[str]) -> None:
+    """In either direction it is where the output was answered, and not where a layer would end by itself."""
+    layer = torch.nn.GRU(2, 4, bidirectional=True)
+    with gradscope.watch(layer, run=tmp_path / "run", schedule=1) as recorder:
+        for _ in range(2):
+            layer(torch.randn(9, 3, 2))[0][output].square().sum().backward()
+            recorder.end_iteration()
+            layer.zero_grad()
+    spoken = _spoken(tmp_path / "run", tmp_path)
+    assert [one.split("; ")[1][: len(words)] for one, words in zip(spoken, where, strict=True)] == where
+    assert not any("is left at the first time" in one for one in spoken)
+
+
+def test_times_of_sequences_that_end_apart_are_drawn_as_times_alone(tmp_path: Path) -> None:
+    """Total beside direct gradient against lag is of the batch's times: left out where these are no lags."""
+    layer = torch.nn.GRU(2, 4)
+    with gradscope.watch(layer, run=tmp_path / "run", schedule=1) as recorder:
+        packed = torch.nn.utils.rnn.pack_padded_sequence(torch.randn(9, 3, 2), torch.tensor([9, 7, 6]))
+        layer(packed)[1].square().sum().backward()
+        recorder.end_iteration()
+    text = _page(tmp_path / "run", tmp_path)
+    assert "Share of the gradient against lag" in text
+    assert "Total and direct gradient" not in text
+    (spoken,) = _spoken(tmp_path / "run", tmp_path)
+    assert "own end" in spoken

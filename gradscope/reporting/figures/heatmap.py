@@ -8,7 +8,7 @@ import pandas as pd
 
 from gradscope.reporting import theme
 from gradscope.reporting.figures.axes import decades, linear_ticks, power_label
-from gradscope.reporting.numbers import number, share
+from gradscope.reporting.numbers import FACTOR_ABOVE, number, share
 from gradscope.reporting.panel import Panel, Plate, Scale, panel_axes, y_title
 from gradscope.reporting.svg import SvgInliner
 
@@ -97,7 +97,7 @@ def _panel(name: str, table: pd.DataFrame, low: float, high: float, inliner: Svg
         linear_ticks(axes)
         _time_ticks(axes, times[-1])
         y_title(axes, f"time ({where})")
-        svg = inliner.inline(figure, _label(name, grid))
+        svg = inliner.inline(figure, _label(name, grid, where))
     return Panel(name, svg, note="" if len(iterations) > 1 else "Only one iteration was recorded.")
 
 
@@ -167,18 +167,19 @@ def log_pixels(values: "NDArray[np.float64]", low: float, high: float) -> "NDArr
     return pixels
 
 
-def _label(name: str, grid: pd.DataFrame) -> str:
-    """Return a sentence that says what the panel shows."""
+def _label(name: str, grid: pd.DataFrame, where: str) -> str:
+    """Return what the panel shows, in words that hold wherever the loss enters."""
     first, last = (grid[iteration].dropna() for iteration in (grid.columns[0], grid.columns[-1]))
     begin, end = (_reach(column) for column in (first, last))
     return (
-        f"{name}: total gradient by time and iteration. Of the gradient at the last time, {begin} is left at the "
-        f"first time in iteration {grid.columns[0]}, and {end} in iteration {grid.columns[-1]}."
+        f"{name}: total gradient by time and iteration; {where}. At the first time its norm is {begin} that at "
+        f"the last in iteration {grid.columns[0]}, and {end} that in iteration {grid.columns[-1]}."
     )
 
 
 def _reach(column: pd.Series) -> str:
-    """Return how much of the gradient at the last time is left at the first."""
+    """Return how large the gradient at the first time is, beside that at the last."""
     if column.empty or not np.isfinite(column.iloc[[0, -1]]).all() or column.iloc[-1] == 0:
-        return "an unknown share"
-    return share(float(column.iloc[0] / column.iloc[-1]))
+        return "an unknown share of"
+    ratio = float(column.iloc[0] / column.iloc[-1])
+    return "nothing of" if ratio == 0 else f"{share(ratio)}{'' if ratio > FACTOR_ABOVE else ' of'}"
