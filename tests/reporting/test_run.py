@@ -255,3 +255,15 @@ def test_times_of_sequences_that_end_apart_are_drawn_as_times_alone(tmp_path: Pa
     assert "Total and direct gradient" not in text
     (spoken,) = _spoken(tmp_path / "run", tmp_path)
     assert "own end" in spoken
+
+
+@pytest.mark.parametrize(("lost", "said"), [(1, "1 value was"), (2, "2 values were")])
+def test_values_that_cannot_be_drawn_are_counted(tmp_path: Path, lost: int, said: str) -> None:
+    """One is singular."""
+
+    def logged(iteration: int) -> dict[str, float]:
+        norm = np.inf if iteration < lost else 2.0
+        return {"gradient_norm": norm, "clipped_gradient_norm": 1.0, "clip_coefficient": 0.5, "clip_cosine": 1.0}
+
+    text = _page(plant(tmp_path / "run", lambda _: exponential(-0.1), logged=logged), tmp_path)
+    assert f"{said} not finite or missing and cannot be drawn." in text

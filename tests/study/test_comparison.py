@@ -13,7 +13,8 @@ import pytest
 from gradscope.errors import RunError
 from gradscope.runs import open_run
 from gradscope.study.comparing.comparison import Comparison, compare
-from gradscope.study.comparing.series import layer_words
+from gradscope.study.comparing.evidence import read_evidence
+from gradscope.study.comparing.series import layer_words, time_rows
 from tests.study.made_trials import write_trial
 
 SPEC = SimpleNamespace(name="made", title="Made", question="What?")
@@ -185,6 +186,15 @@ def test_a_loss_at_all_times_is_not_judged(tmp_path: Path) -> None:
     """Where the loss enters at many times there is no lag profile, and no verdict is made up."""
     found = _compare([write_trial(tmp_path, "m", rate=-0.5, everywhere=True)])
     assert found.settings.loc[0, "verdict"] == "mixed"
+
+
+def test_times_are_means_over_the_last_quarter(tmp_path: Path) -> None:
+    """Of five recorded iterations that is one, as for every verdict; not two."""
+    one = read_evidence(write_trial(tmp_path, "m", rate=-0.5, everywhere=True, iterations=5))
+    rows = one.newest_calls()
+    last = rows[rows["iteration"] == rows["iteration"].max()].sort_values("time")["total_gradient_norm"]
+    assert rows["iteration"].nunique() == 5
+    assert time_rows(one)["total_gradient_norm"].tolist() == pytest.approx(last.tolist())
 
 
 def test_the_table_is_saved_beside_the_trials(comparison: Comparison, folders: list[Path]) -> None:

@@ -72,7 +72,8 @@ def trend_panel(trend: Trend, inliner: SvgInliner) -> Panel | None:
         linear_ticks(axes, y=not trend.logarithmic)
         y_title(axes, trend.unit)
         lost = int((~np.isfinite(values)).sum())
-        missing = f" {lost} values were not finite or missing and are not drawn." if lost else ""
+        they = "value was" if lost == 1 else "values were"
+        missing = f" {lost:,} {they} not finite or missing and cannot be drawn." if lost else ""
         return Panel(trend.title, inliner.inline(figure, _label(trend, rows)), note=trend.note + missing)
 
 

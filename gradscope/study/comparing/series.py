@@ -10,7 +10,7 @@ import pandas as pd
 
 from gradscope.analysis.clipping import clipping_statistics
 from gradscope.analysis.lags import by_lag
-from gradscope.analysis.pooling import Phase
+from gradscope.analysis.pooling import Phase, phase_iterations
 from gradscope.study.comparing.evidence import Evidence
 from gradscope.study.comparing.judgement import SETTING, setting_of
 from gradscope.tasks.shown import of_kind
@@ -158,7 +158,7 @@ def time_rows(evidence: Evidence) -> pd.DataFrame:
     if evidence.run is None or not evidence.judged or evidence.loss_times < 2:
         return pd.DataFrame()
     rows = evidence.newest_calls()
-    late = rows[rows["iteration"] >= rows["iteration"].quantile(0.75)]
+    late = rows[rows["iteration"].isin(phase_iterations(evidence.run, str(evidence.layer), "end"))]
     columns = ["total_gradient_norm", "direct_gradient_norm"]
     means = late.groupby("time")[columns].mean().reset_index()
     return means.assign(**_names(evidence))[[*_names(evidence), "time", *columns]]
