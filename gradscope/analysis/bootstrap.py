@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from gradscope.analysis.student import student_t
 
 _LEVEL = 0.95
 _STRETCHES = 4
@@ -97,28 +98,6 @@ def fit_slope(x: Float[np.ndarray, " lag"], data: Resampled) -> tuple[SlopeFit, 
     else:
         half = _half_width_from_stretches(x, data.measured)
     return SlopeFit(slope, slope - half, slope + half, residual), left_over
-
-
-def student_t(degrees: int) -> float:
-    """Return the two-sided 95 % quantile of Student's t.
-
-    Exact for one and two degrees of freedom, for more by the expansion in 1/degrees (Abramowitz and Stegun 26.7.5),
-    which is off by less than half a percent there.
-    """
-    p = 0.5 + _LEVEL / 2
-    if degrees == 1:
-        return float(np.tan(np.pi * (p - 0.5)))
-    if degrees == 2:
-        return float((2 * p - 1) * np.sqrt(2 / (4 * p * (1 - p))))
-    z = NormalDist().inv_cdf(p)
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
-    )
-    return float(sum(term / degrees**power for power, term in enumerate(terms)))
 
 
 def _half_width_from_stretches(x: Float[np.ndarray, " lag"], y: Float[np.ndarray, " lag"]) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from gradscope.analysis.bootstrap import student_t
+from gradscope.analysis.student import student_t
 
 _FEWEST_TIMES = 8
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradscope.analysis.bootstrap import student_t
+from gradscope.analysis.student import student_t
 
 UNCHANGED_NAME = "unchanged"
 COMPARED = ("rate", "horizon", "share_at_lag", "loss")

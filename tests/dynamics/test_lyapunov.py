@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gradscope.dynamics import entropy_rate, kaplan_yorke_dimension, lyapunov_exponents, predictability_time
-from gradscope.dynamics.student import student_quantile
 from gradscope.errors import UsageError
 from tests.dynamics.cells import cases, dense_jacobians, double
 from tests.examples import examples
@@ -112,15 +111,6 @@ def test_the_interval_of_confidence_is_students_over_the_sequences():
     assert result.exponents.item() == pytest.approx(mean, abs=1e-12)
     assert result.low.item() == pytest.approx(mean - half, abs=5e-3 * half)
     assert result.high.item() == pytest.approx(mean + half, abs=5e-3 * half)
-
-
-@pytest.mark.parametrize(
-    ("degrees", "expected"),
-    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (5, 2.5706), (10, 2.2281), (30, 2.0423), (120, 1.9799)],
-)
-def test_quantiles_of_students_distribution(degrees, expected):
-    """0.975 quantiles as in every printed table."""
-    assert student_quantile(0.975, degrees) == pytest.approx(expected, rel=3e-3)
 
 
 def test_one_sequence_has_no_interval():

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from gradscope.analysis.student import student_t
 from gradscope.study.spec.study_spec import Expectation, Group
 
 Outcome = Literal["reproduced", "contradicted", "not told apart", "not tried"]
@@ -14,8 +15,6 @@ Outcome = Literal["reproduced", "contradicted", "not told apart", "not tried"]
 COLUMNS = ("claim", "source", "task", "outcome", "detail")
 """Of the table: the claim, where it was published, the task it was held against, what came out, and the numbers."""
 
-# Student's t at 97.5 %, by degrees of freedom; beyond the last one the normal value, corrected.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 _SETTING = ["cell", "initialisation", "clipping"]
 _MEASURES = {
     "loss": ("loss_final", -1),
@@ -162,9 +161,7 @@ def _mean(logs: pd.Series) -> str:
 def _interval(logs: np.ndarray) -> tuple[float, float]:
     if not np.isfinite(logs).all():
         return math.nan, math.nan
-    freedom = len(logs) - 1
-    t = _T[freedom - 1] if freedom <= len(_T) else 1.96 + 2.4 / freedom
-    half = t * float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    half = student_t(len(logs) - 1) * float(logs.std(ddof=1)) / math.sqrt(len(logs))
     return float(logs.mean()) - half, float(logs.mean()) + half
 
 
