@@ -3,21 +3,30 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from gradscope.cli.places import typed_place
 from gradscope.errors import GradscopeError
+
+if TYPE_CHECKING:
+    from gradscope.runs.places import Place
 
 
 @click.command(epilog="Example: gradscope gallery --out reports sine forecast")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("reports"), show_default=True, help="Folder of the pages."
+    "--out",
+    type=typed_place,
+    default="reports",
+    metavar="DIR",
+    show_default=True,
+    help="Folder of the pages, or its URL: s3://bucket/folder.",
 )
 @click.option("--quick", is_flag=True, help="Smaller grids and fewer iterations.")
 @click.option("--list-only", is_flag=True, help="Write README.md from the pages that are there; run nothing.")
-def command(names: tuple[str, ...], out: Path, quick: bool, list_only: bool) -> None:
+def command(names: tuple[str, ...], out: "Place", quick: bool, list_only: bool) -> None:
     """Run every built-in study, or those named; write all pages and README.md, which says what each found.
 
     Trials that are finished on disk are not trained again. A study that fails keeps no other from being run.
@@ -35,7 +44,7 @@ def _all_names() -> list[str]:
     return [study["name"] for study in json.loads(listed.stdout)]
 
 
-def _runs(name: str, out: Path, *, quick: bool) -> bool:
+def _runs(name: str, out: "Place", *, quick: bool) -> bool:
     """Run one study, as a user would; what it says is shown.
 
     Returns:

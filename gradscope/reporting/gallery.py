@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from pathlib import Path
+from urllib.parse import quote
 
 from gradscope.errors import RunError
+from gradscope.runs.places import Place, read, sizes, write
 
 LIST = "README.md"
 
@@ -26,11 +27,11 @@ class Entry:
     finding: str
 
 
-def write_list(folder: Path) -> Path:
+def write_list(folder: Place) -> Place:
     """Write README.md beside the pages.
 
     Args:
-        folder: that holds them.
+        folder: that holds them; what else is in it is left out.
 
     Returns:
         The path of the list.
@@ -38,13 +39,12 @@ def write_list(folder: Path) -> Path:
     Raises:
         RunError: there is no page, or the list cannot be written.
     """
-    entries = [read_entry(path) for path in sorted(folder.glob("*.html"))]
-    entries = [entry for entry in entries if entry.finding]
+    entries = [entry for name in _pages(folder) if (entry := _entry(folder / name)) and entry.finding]
     if not entries:
         raise RunError(f"There is no study's page in {folder}: run `gradscope study NAME --out {folder}` first.")
     target = folder / LIST
     try:
-        target.write_text(list_of(entries), encoding="utf-8")
+        write(target, list_of(entries).encode())
     except OSError as error:
         raise RunError(f"The list cannot be written to {target}: {error.strerror or error}.") from error
     return target
@@ -67,11 +67,33 @@ def list_of(entries: list[Entry]) -> str:
         "",
     ]
     for entry in entries:
-        lines += [f"- [{entry.title}]({entry.name}.html): {_safe(entry.question)}", f"  {_safe(entry.finding)}"]
+        link = f"[{_safe(entry.title)}]({quote(entry.name)}.html)"
+        lines += [f"- {link}: {_safe(entry.question)}", f"  {_safe(entry.finding)}"]
     return "\n".join(lines) + "\n"
 
 
-def read_entry(page: Path) -> Entry:
+def _pages(folder: Place) -> list[str]:
+    """Return the names of what may be pages, in order; none in a folder that is not there.
+
+    Raises:
+        RunError: it is no folder, or cannot be read.
+    """
+    try:
+        return sorted(name for name in sizes(folder) if name.endswith(".html"))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunError(f"The pages in {folder} cannot be read: {error.strerror or error}.") from error
+
+
+def _entry(page: Place) -> Entry | None:
+    try:
+        return read_entry(page)
+    except OSError:  # A folder of that name, or nobody's to read.
+        return None
+
+
+def read_entry(page: Place) -> Entry:
     """Read what a page says of itself.
 
     Args:
@@ -81,8 +103,10 @@ def read_entry(page: Path) -> Entry:
         Its entry; without a finding if it is no study's page.
     """
     reader = _Reader()
-    reader.feed(page.read_text(encoding="utf-8"))
-    return Entry(page.stem, reader.texts["title"].strip(), reader.texts["question"].strip(), reader.finding)
+    reader.feed(read(page).decode(errors="replace"))
+    return Entry(
+        page.name.removesuffix(".html"), reader.texts["title"].strip(), reader.texts["question"].strip(), reader.finding
+    )
 
 
 class _Reader(HTMLParser):
@@ -114,6 +138,6 @@ class _Reader(HTMLParser):
 
 def _safe(text: str) -> str:
     """Return text that Markdown shows as it is."""
-    for sign in "\\*_<>|":
+    for sign in "\\*_<>|[]":
         text = text.replace(sign, f"\\{sign}")
     return text

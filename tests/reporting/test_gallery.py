@@ -14,6 +14,7 @@ from gradscope.reporting.gallery import LIST, Entry, list_of, read_entry, write_
 from gradscope.reporting.numbers import MISSING
 from gradscope.reporting.side_by_side import memory_span, side_by_side
 from gradscope.reporting.study import study_page
+from gradscope.runs.places import as_place, read
 from tests.reporting.made import made_comparison
 
 REPORTS = Path(gradscope.__file__).parents[1] / "reports"
@@ -200,11 +201,39 @@ def test_a_page_carries_its_finding_to_the_list(tmp_path):
     assert write_list(tmp_path).read_text(encoding="utf-8") == list_of([entry])
 
 
+def test_links_of_the_list_lead_to_their_pages():
+    """Whatever a page is called, and whatever signs its title has."""
+    (link,) = [line for line in list_of([Entry("my page (1)", "a [b](c)", "Q?", "F")]).splitlines() if "](" in line]
+
+    assert link == "- [a \\[b\\](c)](my%20page%20%281%29.html): Q?"
+
+
+def test_what_is_no_page_of_a_study_is_left_out(tmp_path):
+    """A page in another encoding, a page of another kind, a folder of such a name."""
+    study_page(made_comparison(), tmp_path / "vanishing.html")
+    (tmp_path / "old.html").write_bytes("<title>café</title>".encode("latin-1"))
+    (tmp_path / "folder.html").mkdir()
+
+    assert write_list(tmp_path).read_text(encoding="utf-8").count("](") == 1
+
+
+def test_a_list_is_written_into_an_object_store(store):
+    """From its pages, beside them."""
+    folder = as_place("s3://bucket/pages")
+    study_page(made_comparison(), folder / "vanishing.html")
+
+    assert "](vanishing.html)" in read(write_list(folder)).decode()
+
+
 def test_without_a_page_there_is_no_list(tmp_path):
     """And no empty file."""
-    with pytest.raises(RunError, match="There is no study's page"):
-        write_list(tmp_path)
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(RunError, match="There is no study's page"):
+            write_list(folder)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(RunError, match="file cannot be read: Not a directory"):
+        write_list(tmp_path / "file")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
