@@ -114,6 +114,7 @@ def test_only_trains_that_part_and_resume_takes_it_from_disk(small, tmp_path):
         (["--workers", "two"], 2, "'two' is not a valid integer"),
         (["--only", "cell=gru"], 2, "no trial has it. There are: rnn_tanh, lstm"),
         (["--only", "sell=gru"], 2, "there is no field 'sell', did you mean cell? Accepted: task, cell"),
+        (["--only", "cell=lstm", "--only", "cell=rnn_tanh"], 2, "no trial of the grid is all of this. See --dry-run"),
         (["--only", "lstm"], 2, "--only expects field=value, got 'lstm'"),
         (["--quick", "--full"], 2, "--quick and --full exclude each other"),
         (["--set", "training.iteration=3"], 2, "training.iteration: unknown field, did you mean iterations?"),

@@ -58,6 +58,21 @@ def test_settings_come_last_and_reach_into_lists(write):
     assert spec.title == "some/file.txt"
 
 
+@pytest.mark.parametrize("setting", ["quick.training.iterations=7", "full.training.iterations=7", "quick=1"])
+def test_what_a_mode_lays_over_the_rest_cannot_be_set(write, setting):
+    """It has been laid over it by then, so that nothing would come of it."""
+    with pytest.raises(UsageError, match=r"comes too late\. Set the field itself: --set training\.iterations="):
+        load_study(write(GOOD), "quick", [setting])
+
+
+def test_measures_that_are_never_taken_are_refused(write):
+    """They are taken after so many iterations as the exhibits say."""
+    text = GOOD.replace("[training]", '[watch]\nmeasures = ["states"]\n[training]')
+
+    with pytest.raises(UsageError, match=r"watch: measures are taken where exhibits says.*add exhibits ="):
+        load_study(write(text))
+
+
 def test_a_range_goes_into_every_block(write):
     """`grid.seed=0..9` gives each block these ten seeds."""
     two = GOOD + '[[grid]]\ntask = ["text"]\ncell = ["gru"]\ninitialisation = ["default"]\nseed = [5]\n'

@@ -120,6 +120,16 @@ def test_failed_and_diverged_trials_are_results(setup, console):
     assert read_outcome(blocked).status == "failed"
 
 
+def test_exhibits_that_come_too_late_are_told(setup, console):
+    """Those that no trial reaches, before anything trains."""
+    iterations = expand_grid(_spec())[0].iterations
+
+    run_study(_spec(watch={"exhibits": [0, iterations, iterations + 1]}), setup, console)
+
+    late = f"nothing is shown after {iterations + 1} iterations, since no trial has more than {iterations}"
+    assert late in console.file.getvalue().splitlines()[1]
+
+
 def test_a_trial_that_cannot_leave_how_it_ended_is_a_result_too(setup, console):
     """Where its folder should be lies a file: it stands among the trials, with that reason."""
     blocked = next(iter(expand_grid(_spec()))).id

@@ -139,6 +139,9 @@ def _train(spec: StudySpec, to_train: list[Job], total: int, setup: Setup, conso
     """
     workers = _workers(setup, to_train)
     console.print(_plan(spec, total, len(to_train), workers, setup), highlight=False, soft_wrap=True)
+    never = _never_shown(to_train)
+    if never:
+        console.print(never, highlight=False, soft_wrap=True)
     if not to_train:
         return []
     # As good as random, so that the pace so far foretells the time left although cells differ in speed.
@@ -176,6 +179,16 @@ def _check_shared(queue: list[Job], outcomes: list[Outcome]) -> None:
             f"{len(lost)} of {len(outcomes)} trials are finished, but not in {folder_of[lost[0].trial].parent}: their "
             "workers have another folder of that name. Give an --out that every worker shares, such as one on NFS or s3://BUCKET/FOLDER"
         )
+
+
+def _never_shown(to_train: list[Job]) -> str:
+    """Return which of `watch.exhibits` no trial reaches, in words; empty where there is none."""
+    most = max((trial.iterations for trial, _ in to_train), default=0)
+    late = sorted({stop for trial, _ in to_train for stop in trial.exhibits if stop > most})
+    said = ", ".join(map(str, late))
+    return (
+        f"watch.exhibits: nothing is shown after {said} iterations, since no trial has more than {most}" if late else ""
+    )
 
 
 def _plan(spec: StudySpec, total: int, to_train: int, workers: int, setup: Setup) -> str:

@@ -9,6 +9,7 @@ from gradscope.errors import UsageError
 
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _LONGEST = 10_000
+_MODES = ("quick", "full")
 
 
 def lay_over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,12 +40,19 @@ def apply_setting(raw: Mapping[str, Any], setting: str) -> dict[str, Any]:
         A new dict. Whether the key exists is for the validation to say.
 
     Raises:
-        UsageError: the setting has no `=`, or its path leads through something that is no table.
+        UsageError: the setting has no `=`, its path leads through something that is no table, or into what a mode lays
+            over the rest, which has been done by then.
     """
     path, equals, value = setting.partition("=")
     keys = _keys(path)
     if not equals or not all(keys):
         raise UsageError(f"--set expects key.path=value, got {setting!r}: for example --set training.iterations=100")
+    if keys[0] in _MODES:
+        there = ".".join(keys[1:]) or "training.iterations"
+        raise UsageError(
+            f"--set {setting}: settings are laid over the study after its mode, so that {keys[0]!r} comes too late. "
+            f"Set the field itself: --set {there}=..."
+        )
     return dict(_put(raw, keys, _value(value, setting), setting))
 
 

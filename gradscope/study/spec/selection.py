@@ -1,6 +1,6 @@
 """Part of a study's grid: `--only cell=lstm`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from gradscope.errors import UsageError
 from gradscope.study.spec.near_names import did_you_mean
@@ -23,12 +23,15 @@ def select_trials(trials: Sequence[Trial], only: Sequence[str]) -> list[Trial]:
     Raises:
         UsageError: a condition has another form, names something that no trial has, or nothing is left.
     """
-    wanted = dict(_condition(text) for text in only)
-    for field, values in wanted.items():
+    wanted = [_condition(text) for text in only]
+    for field, values in wanted:
         _check(field, values, trials)
     kept = [trial for trial in trials if _satisfies(trial, wanted)]
     if not kept:
-        raise UsageError(f"--only {' --only '.join(only)}: no trial of the grid is all of this. See --dry-run")
+        raise UsageError(
+            f"--only {' --only '.join(only)}: no trial of the grid is all of this. See --dry-run; several values "
+            "of one field are written with commas: --only cell=lstm,gru"
+        )
     return kept
 
 
@@ -50,5 +53,5 @@ def _check(field: str, values: Sequence[str], trials: Sequence[Trial]) -> None:
             raise UsageError(f"--only {field}={value}: no trial has it{near} There are: {', '.join(there)}")
 
 
-def _satisfies(trial: Trial, wanted: Mapping[str, Sequence[str]]) -> bool:
-    return all(str(getattr(trial, field)) in values for field, values in wanted.items())
+def _satisfies(trial: Trial, wanted: Sequence[tuple[str, Sequence[str]]]) -> bool:
+    return all(str(getattr(trial, field)) in values for field, values in wanted)

@@ -68,6 +68,14 @@ class Watch(_Part):
     exhibits: list[Annotated[int, Field(ge=0)]] = []
     measures: list[Annotated[str, AfterValidator(check_measure)]] = []
 
+    @model_validator(mode="after")
+    def _measures_are_taken(self) -> "Watch":
+        if self.measures and not self.exhibits:
+            raise ValueError(
+                "measures are taken where exhibits says, after so many iterations: add exhibits = [0, 100]"
+            )
+        return self
+
 
 class Block(_Part):
     """A part of the grid: the product of its lists; how it trains, where it differs from the rest of the study."""
