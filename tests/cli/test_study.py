@@ -186,7 +186,7 @@ def test_interrupt_stops_cleanly_and_keeps_what_is_done(small, tmp_path, workers
     children = psutil.Process(process.pid).children(recursive=True)
 
     send(process.pid, number)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=240)
 
     assert process.returncode == 1
     done = len(list(runs.glob("*/outcome.json")))
@@ -212,7 +212,7 @@ def test_gallery_that_is_stopped_alone_stops_its_study(small, tmp_path):
     children = psutil.Process(process.pid).children(recursive=True)
 
     process.terminate()
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=240)
 
     assert process.returncode == 1
     assert stderr.splitlines()[-1].startswith("Error: interrupted: the same command goes on from there")
@@ -223,6 +223,6 @@ def test_gallery_that_is_stopped_alone_stops_its_study(small, tmp_path):
 
 def wait_for_an_outcome(runs):
     """Wait until a first trial has ended."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not list(runs.glob("*/outcome.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
