@@ -63,7 +63,8 @@ def _tell(run: "Run", examination: "Examination", events: "Sequence[Event]") -> 
     recorded = run.timesteps["iteration"].nunique()
     state = "complete" if run.complete else "incomplete: still being written, or cut off"
     _line(console, (str(run.path), "bold"))
-    _paragraph(console, f"{len(run.iterations):,} iterations, {recorded:,} with gradients recorded; {state}", indent="")
+    iterations = f"{len(run.iterations):,} iteration{'s' * (len(run.iterations) != 1)}"
+    _paragraph(console, f"{iterations}, {recorded:,} with gradients recorded; {state}", indent="")
     told = {finding.layer for finding in examination.findings if finding.code in _TELL_THE_VERDICT}
     for evidence in examination.layers:
         _tell_layer(console, evidence, with_reason=evidence.layer not in told)

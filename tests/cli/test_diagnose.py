@@ -98,7 +98,8 @@ def test_a_run_that_is_still_written_is_read(tmp_path):
     for iteration in range(6):
         writer.write(flush(iteration, exponential(-0.3, noise=0.1, seed=iteration)))
         said = _diagnose(str(tmp_path)).output
-        assert f"{iteration + 1} iterations, {iteration + 1} with gradients recorded; incomplete: still being" in said
+        counted = f"{iteration + 1} iteration{'s' * (iteration > 0)}, {iteration + 1} with gradients recorded"
+        assert f"{counted}; incomplete: still being" in said
         assert "vanishing-gradient" in said
 
 
