@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gradscope.instrument.transfer import to_device
+from gradscope.instrument.devices import to_device
 
 _SQUARABLE = {torch.float32: (1e-15, 2.0**100), torch.float64: (1e-150, 2.0**500)}
 """For each dtype: norms between this number and its inverse are exact, and a power of two that lifts smaller ones."""

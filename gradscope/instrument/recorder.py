@@ -15,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 from gradscope.errors import UsageError
 from gradscope.instrument.attachment import Attachment
 from gradscope.instrument.cost import Cost
+from gradscope.instrument.devices import computing_device
 from gradscope.instrument.guard import Guard, say
 from gradscope.instrument.inert import InertWhenCopied
 from gradscope.instrument.loops.taps import Taps
@@ -56,7 +57,7 @@ class Recorder:
         probes: Probes,
     ) -> None:
         self._probes, self._taps = probes, taps
-        self._device = _computing_device(model)
+        self._device = computing_device(model)
         self._worker, self._collector = Worker(self._device), Collector(sink)
         self._ledger = Ledger(self._worker, self._collector)
         self._optimizers = list(optimizers)
@@ -305,9 +306,3 @@ class Recorder:
         self._hooks.forget()
         self._probes.forget()
         self._optimizers, self._scaler, self._skips = [], None, None
-
-
-def _computing_device(model: nn.Module) -> torch.device:
-    """Return the GPU of a model of which any part is on one: its jobs are in order there, and so is a loss scale."""
-    devices = [parameter.device for parameter in model.parameters()]
-    return next((device for device in devices if device.type not in ("cpu", "meta")), devices[0])

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from gradscope.instrument.transfer import to_device
+from gradscope.instrument.devices import to_device
 
 
 @runtime_checkable

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from gradscope.instrument.devices import to_device
 from gradscope.instrument.loops.links import Link
 from gradscope.instrument.norms import vector_norm
-from gradscope.instrument.transfer import to_device
 
 _ROUNDING = 4
 """How far two ways to the same gradient may lie apart, in units of the last place: twice the most that was seen."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gradscope.errors import UsageError
+from gradscope.instrument.devices import to_device
 from gradscope.instrument.guard import say
 from gradscope.instrument.loops.links import Marks
 from gradscope.instrument.loops.loop_pass import LoopPass
@@ -19,7 +20,6 @@ from gradscope.instrument.loops.sequence import LoopSequence
 from gradscope.instrument.loops.unrolled import HIDDEN, Unrolled, as_vectors
 from gradscope.instrument.schedules import as_whole
 from gradscope.instrument.source import Listener, Unrecordable
-from gradscope.instrument.transfer import to_device
 
 
 class _Tapped:
