@@ -7,12 +7,14 @@ import socket
 import time
 from itertools import chain
 
+import distributed
 import psutil
 import pytest
 from distributed.comm import CommClosedError
 
 from gradscope.errors import RunError
 from gradscope.study.running import workers
+from gradscope.study.running.local_cluster import local_cluster
 from gradscope.study.running.workers import run_on_cluster
 from gradscope.study.training.attempt import finished_outcome
 
@@ -116,3 +118,18 @@ def test_a_result_that_cannot_be_fetched_means_a_lost_scheduler():
 
     with pytest.raises(RunError, match="lost the Dask scheduler"):
         workers._results(Finished(), [])
+
+
+def test_processes_that_cannot_be_started_are_one_message(monkeypatch):
+    """What the system said is in it, and what to do instead."""
+
+    def refuse(**_):
+        try:
+            raise OSError(11, "Resource temporarily unavailable")
+        except OSError as cause:
+            raise RuntimeError("Nanny failed to start.") from cause
+
+    monkeypatch.setattr(distributed, "LocalCluster", refuse)
+
+    with pytest.raises(RunError, match=r"Resource temporarily unavailable.*--workers 0"), local_cluster(1):
+        raise AssertionError("it started")

@@ -5,8 +5,13 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from gradscope.errors import RunError
+
+_LONGEST_TEMPORARY = 107 - len("/pymp-XXXXXXXX/listener-XXXXXXXX")
+"""Where TMPDIR is longer, as on clusters, a server of forks cannot be reached: its socket has a name in there."""
 
 _WHAT_EVERY_WORKER_IMPORTS = ["distributed", "torch._dynamo", "gradscope.study.training.training"]
 
@@ -17,6 +22,9 @@ def local_cluster(workers: int) -> Iterator[Any]:
 
     Yields:
         The cluster; its processes and its folder are gone afterwards.
+
+    Raises:
+        RunError: its processes cannot be started here.
     """
     import dask
     from distributed import LocalCluster
@@ -27,7 +35,8 @@ def local_cluster(workers: int) -> Iterator[Any]:
     # As long as the cluster lives: a worker that replaces another is started under the same settings.
     with scratch as folder, dask.config.set(settings):
         _import_once()
-        cluster = LocalCluster(  # type: ignore[no-untyped-call]
+        cluster = _started(
+            LocalCluster,
             n_workers=workers,
             threads_per_worker=1,
             host="127.0.0.1",
@@ -47,7 +56,20 @@ def local_cluster(workers: int) -> Iterator[Any]:
             cluster.close()
 
 
+def _started(make: Callable[..., Any], **settings: Any) -> Any:  # noqa: ANN401 - Dask has no types
+    try:
+        return make(**settings)
+    except (RuntimeError, OSError) as error:
+        why = error.__cause__ or error
+        raise RunError(
+            f"cannot start worker processes on this machine: {type(why).__name__}: {why}. With --workers 0 the trials "
+            "are trained in this process"
+        ) from error
+
+
 def _how_processes_start() -> dict[str, str]:
+    if len(tempfile.gettempdir()) > _LONGEST_TEMPORARY:
+        return {}
     # One process imports torch, and every worker is a fork of it, also one that replaces another: on two processors a
     # study begins with half the work, on sixteen with a sixteenth. Elsewhere forking is not safe, or not there.
     return {"distributed.worker.multiprocessing-method": "forkserver"} if sys.platform == "linux" else {}
