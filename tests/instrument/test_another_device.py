@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 import gradscope
 from gradscope.instrument import recorder
+from gradscope.instrument.devices import computing_device
 from gradscope.instrument.nonfinite import _all_finite
 from gradscope.instrument.parameters import ParameterChanges
 from gradscope.instrument.recording.pass_rows import PassRecord
@@ -31,7 +32,7 @@ def _trained(model: nn.Module, loss: Loss, monkeypatch: pytest.MonkeyPatch, **op
     passes: list[NumberedPass] = []
     monkeypatch.setattr(Sink, "add_pass", lambda _, numbered: passes.append(numbered))
     # The device of jobs alone, which is asked for its autocast, and the meta device has none.
-    monkeypatch.setattr(recorder, "_computing_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(recorder, "computing_device", lambda _: torch.device("cuda"))
     model.to("meta")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with gradscope.watch(model, optimizer, schedule=1, **options) as watching:
@@ -120,8 +121,8 @@ def test_a_gpu_is_where_a_model_computes() -> None:
         def parameters(self, **_: bool) -> list["_On"]:
             return self.parts
 
-    assert recorder._computing_device(Placed("cpu", "cuda:1", "cuda:0")) == torch.device("cuda:1")
-    assert recorder._computing_device(Placed("cpu", "cpu")) == torch.device("cpu")
+    assert computing_device(Placed("cpu", "cuda:1", "cuda:0")) == torch.device("cuda:1")
+    assert computing_device(Placed("cpu", "cpu")) == torch.device("cpu")
 
 
 class _On:
