@@ -9,7 +9,7 @@ import click
 
 from gradscope.cli import truth_cases, what_if_trials
 from gradscope.cli.json_alone import json_alone
-from gradscope.cli.places import typed_place
+from gradscope.cli.places import page_in, typed_place
 from gradscope.errors import GradscopeError, UsageError
 
 if TYPE_CHECKING:
@@ -145,12 +145,13 @@ def _run(spec: "StudySpec", setup: "Setup") -> "tuple[Comparison, Place]":
     from gradscope.study.running.interrupts import termination_interrupts
     from gradscope.study.running.runner import run_study
 
+    page = page_in(setup.out, spec.name)
     with termination_interrupts():
         try:
             comparison = run_study(spec, setup, Console(stderr=True))
             from gradscope.reporting import study_page
 
-            return comparison, study_page(comparison, setup.out / f"{spec.name}.html")
+            return comparison, study_page(comparison, page)
         except KeyboardInterrupt:
             raise GradscopeError(f"interrupted: no report was written. {setup.goes_on}") from None
 

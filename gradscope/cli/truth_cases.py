@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gradscope import __version__
+from gradscope.cli.places import page_in
 from gradscope.errors import GradscopeError
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ def run_truth(out: "Place", *, as_json: bool) -> None:
     from gradscope.study.running.place import prepare_folder
 
     prepare_folder(out)
+    target = page_in(out, NAME)
     results = _run_cases()
     from gradscope.reporting.truth import answer, truth_page
 
-    page = truth_page(results, _facts(), out / f"{NAME}.html")
+    page = truth_page(results, _facts(), target)
     if as_json:
         click.echo(json.dumps(_rows(results), indent=2))
     click.echo(f"report: {page}", err=as_json)

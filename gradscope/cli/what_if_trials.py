@@ -13,6 +13,7 @@ import click
 
 from gradscope import __version__
 from gradscope.cli.json_alone import json_alone
+from gradscope.cli.places import page_in
 from gradscope.errors import GradscopeError
 
 if TYPE_CHECKING:
@@ -65,12 +66,13 @@ def run_what_if(
     from gradscope.study.running.place import prepare_folder
 
     prepare_folder(out)
+    target = page_in(out, NAME)
     began = time.perf_counter()
     with json_alone(as_json):
         subjects = _try(models, names)
     from gradscope.reporting.remedies import remedy_page
 
-    page = remedy_page(subjects, _facts(models, time.perf_counter() - began), out / f"{NAME}.html")
+    page = remedy_page(subjects, _facts(models, time.perf_counter() - began), target)
     if as_json:
         click.echo(json.dumps([_data(subject) for subject in subjects], indent=2))
     else:

@@ -132,6 +132,20 @@ def test_wrong_requests_get_one_message(small, words, code, message):
     assert "trials" not in result.output
 
 
+@pytest.mark.parametrize("name", ["small", "what-if", "truth"])
+def test_a_page_that_cannot_be_written_is_said_first(small, tmp_path, monkeypatch, name):
+    """A folder in its place: nothing is trained."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reports" / f"{name}.html").mkdir(parents=True)
+
+    result = _gradscope("study", small if name == "small" else name)
+
+    assert result.exit_code == 2
+    message = f"Error: The report needs a file to write to, but reports/{name}.html is a folder"
+    assert result.output.startswith(message), result.output
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == [f"{name}.html"]
+
+
 def test_unknown_study_suggests_near_names():
     """The whole message is one line."""
     result = _gradscope("study", "vanishin")
@@ -146,7 +160,7 @@ def test_study_from_the_shell_in_worker_processes(small, tmp_path):
     words = [sys.executable, "-m", "gradscope", "study", small, "--out", str(tmp_path / "out"), "--workers", "2"]
 
     first = subprocess.run(words, capture_output=True, text=True, check=False)
-    second = subprocess.run([*words, "--json"], capture_output=True, text=True, check=False)
+    second = _gradscope(*words[3:], "--json")
 
     assert first.returncode == 0, first.stderr
     assert first.stderr.splitlines()[0] == "small: 16 trials, 16 to train on 2 workers"
