@@ -1,10 +1,14 @@
 """From a study file to a spec, and every way in which it can be wrong."""
 
+from pathlib import Path
+
 import pytest
 
 from gradscope.cells.cell_table import CELL_TABLE
 from gradscope.errors import UsageError
 from gradscope.study.spec.catalogue import built_in_studies, find_study
+from gradscope.study.spec.data_places import with_data_beside
+from gradscope.study.spec.grid import expand_grid
 from gradscope.study.spec.loading import load_study
 
 GOOD = """
@@ -240,3 +244,47 @@ def test_built_in_studies_are_valid_in_every_mode(name):
     """What ships can be run, and its name is its file's."""
     for mode in ("default", "quick", "full"):
         assert load_study(find_study(name), mode).name == name
+
+
+@pytest.mark.parametrize("mode", ["default", "quick"])
+def test_data_lie_beside_the_study_or_in_the_current_folder(tmp_path, monkeypatch, mode):
+    """Named in the file: beside it first; named by --set: in the current folder, whatever lies beside the file."""
+    beside, here = tmp_path / "beside", tmp_path / "here"
+    for folder, names in ((beside, ["both.txt"]), (here, ["both.txt", "here.txt"])):
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text(f"{folder.name} has a text. " * 60, encoding="utf-8")
+    monkeypatch.chdir(here)
+    study = GOOD.replace('task = ["adding"]', 'task = ["both", "here"]').replace(
+        "[quick.training]",
+        """
+[task.both]
+kind = "text"
+path = "both.txt"
+[task.here]
+kind = "text"
+path = "here.txt"
+[quick.task.both]
+path = "both.txt"
+[quick.training]""",
+    )
+    (beside / "study.toml").write_text(study, encoding="utf-8")
+
+    def paths(*settings: str) -> list[str]:
+        trials = expand_grid(load_study(beside / "study.toml", mode, settings))
+        return list(dict.fromkeys(str(Path(trial.options["path"]).relative_to(tmp_path)) for trial in trials))
+
+    assert paths() == ["beside/both.txt", "here/here.txt"]
+    assert paths("task.both.path=both.txt") == ["here/both.txt", "here/here.txt"]
+
+
+def test_what_is_no_relative_place_of_data_stays_as_it_is(tmp_path):
+    """Nothing, a whole path, more than a name can hold, what is no text, tables that are none: said elsewhere."""
+    (tmp_path / "data.txt").touch()
+    odd = {"a": "", "b": "/", "c": "n" * 5000, "d": 7, "e": [], "f": "none.txt", "g": "\0"}
+    tables = {name: {"path": value, "kind": "data.txt"} for name, value in odd.items()}
+    raw = {"task": {**tables, "h": 3, "i": {"folder": "data.txt"}}, "quick": {"task": []}, "full": "data.txt"}
+
+    found = with_data_beside(raw, tmp_path)
+
+    assert found == {**raw, "task": {**raw["task"], "i": {"folder": str(tmp_path / "data.txt")}}}

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from gradscope.errors import UsageError
+from gradscope.study.spec.data_places import with_data_beside
 from gradscope.study.spec.dotted import find_modules_in, import_modules
 from gradscope.study.spec.explain import explain
 from gradscope.study.spec.overrides import apply_setting, lay_over, tasks_set
@@ -33,8 +34,9 @@ def load_study(path: Path, mode: Mode = "default", settings: Sequence[str] = ())
         UsageError: the file cannot be read, is no TOML (with line and column), or says something that is not accepted:
             all mistakes at once, each with its path, those of the other modes too; or a module cannot be imported.
     """
-    raw = _read(path)
-    find_modules_in(str(path.resolve().parent))
+    folder = path.resolve().parent
+    raw = with_data_beside(_read(path), folder)
+    find_modules_in(str(folder))
     modules = raw.get("modules", [])
     import_modules(modules if isinstance(modules, list) and all(isinstance(name, str) for name in modules) else [])
     mistakes: dict[str, None] = {}
@@ -55,7 +57,7 @@ def load_study(path: Path, mode: Mode = "default", settings: Sequence[str] = ())
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         with_settings = f" with --set {' --set '.join(settings)}" if settings else ""
         raise UsageError("\n  ".join([f"{path}{with_settings}: {count}", *mistakes]))
-    return StudySpec.model_validate(raw).lying_in(str(path.resolve().parent))
+    return StudySpec.model_validate(raw).lying_in(str(folder))
 
 
 def _read(path: Path) -> dict[str, Any]:
