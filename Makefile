@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help study gallery test thorough lint types check memory clean
+.PHONY: help study gallery pictures test thorough lint types check memory clean
 
 help: ## List these habits.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1@/' | awk -F@ '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -22,6 +22,9 @@ study: $(VENV)/installed ## Install gradscope, train the study "vanishing" and w
 
 gallery: $(VENV)/installed-data ## Run every built-in study and write its page and README.md into reports.
 	$(BIN)/gradscope gallery $(ARGS)
+
+pictures: $(VENV)/installed-dev ## Take the pictures in README.md out of reports/vanishing.html.
+	$(BIN)/python reports/pictures.py
 
 test: $(VENV)/installed-dev ## Install what the tests need and run them.
 	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 $(ARGS)
