@@ -18,6 +18,7 @@ _COMMANDS = {
     "gallery": "Run every built-in study; write all pages, and what each found.",
     "report": "Write the HTML report of one run, or of several side by side.",
     "diagnose": "Say what is wrong in a run, with evidence and advice.",
+    "view": "Open a page, or a folder of pages, in the browser.",
     "overhead": "Measure what watching costs on this machine.",
 }
 
