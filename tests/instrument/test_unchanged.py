@@ -311,6 +311,22 @@ def test_wrappers_change_no_name(wrap: Callable[[nn.Module], nn.Module], tmp_pat
     assert run.timesteps["iteration"].unique().tolist() == [0, 1, 2]
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")  # torch.compile's
+def test_a_model_that_is_compiled_in_place(tmp_path: Path) -> None:
+    """PyTorch tells of none of its calls: it is watched once there is an optimizer, from the first iteration on."""
+    model = Decoder()
+    with noticing(tmp_path):
+        model.compile(backend="eager")
+        optimizer = sgd(model)
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(torch.ones(1, 4, 5)).sum().backward()
+            optimizer.step()
+    run = opened(tmp_path)
+    assert run.layers == ["cell"]
+    assert run.timesteps["iteration"].unique().tolist() == [0, 1]
+
+
 def test_a_compiled_function_that_calls_the_model(tmp_path: Path) -> None:
     """Its graph stays whole; what calls nothing that PyTorch tells of is recorded from the second iteration on."""
     model = make_model("gru")

@@ -6,6 +6,7 @@ is an optimiser of which it is not known yet what it trains: usually until the f
 
 import functools
 import os
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -99,7 +100,16 @@ class Noticing:
             if not [each for each in self._open if each.turns.concern(optimizer)]:
                 self._unknown.append(weakref.ref(optimizer))
                 self._looked_at.clear()
+                self._look_at_compiled(optimizer)
             self._listen_as_needed()
+
+    def _look_at_compiled(self, optimizer: Optimizer) -> None:
+        # What `model.compile()` makes of a forward pass tells of no call, and has the hooks in it that it began with.
+        if "torch._dynamo" not in sys.modules:
+            return
+        together = trained_together(parameters_of(optimizer), _those_of(self._optimizers), None)
+        if together is not None and any(each._compiled_call_impl is not None for each in together.model.modules()):
+            self._look(together)
 
     def _called(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         known = self._looked_at.get(id(module))
