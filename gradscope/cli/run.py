@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from gradscope.cli.first_import import when_imported
 from gradscope.cli.script import NoScriptError, Script, exit_code, show
-from gradscope.cli.when_imported import when_imported
 from gradscope.errors import GradscopeError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -76,10 +76,13 @@ def _new_run(out: str | None, name: str) -> str:
         return str(next(run for each in names if not (run := Path("runs", each).absolute()).exists()))
     if "://" in out:
         return out
-    with suppress(OSError):
-        if any(Path(out).iterdir()):
-            raise RunError(f"{out} is not empty: give another folder, or none for a new one in runs")
-    return str(Path(out).absolute())
+    folder = Path(out).absolute()
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if there == folder and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"{out} is not an empty folder: give another, or none for a new one in runs")
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise RunError(f"{out} cannot be made: {there} is no folder that you may write to")
+    return str(folder)
 
 
 def _check_page(page: str | None) -> None:
@@ -116,7 +119,7 @@ class _Recording:
     def __init__(self, run: str, settings: _Settings) -> None:
         self._run, self._settings = run, settings
         self._noticing: Noticing | None = None
-        self._here = Path.cwd()
+        self._here, self._came_to_its_end = Path.cwd(), True
 
     def while_running(self, script: Script) -> BaseException | None:
         """Run a script to its end.
@@ -184,6 +187,7 @@ class _Recording:
         """Close the runs; those of a script that failed stay incomplete."""
         if self._noticing is not None:
             failed = None if error is None or exit_code(error) in (0, None) else error
+            self._came_to_its_end = failed is None
             self._noticing.__exit__(None if failed is None else type(failed), failed, None)
 
     def tell(self, page: str | None) -> None:
@@ -194,14 +198,17 @@ class _Recording:
         """
         with suppress(OSError, ValueError, AttributeError):  # Closed by the script, or never there.
             sys.stdout.flush()
-        for reason in self._noticing.not_watched if self._noticing is not None else ():
+        others = self._noticing.not_watched if self._noticing is not None else []
+        for reason in others:
             _say(reason)
         runs = [self._shown(str(each.run)) for each in self._noticing.recorders] if self._noticing is not None else []
         if not runs:
-            _say(f"nothing was recorded: {self._why_nothing()}")
+            if not others:
+                _say(f"nothing was recorded: {self._why_nothing()}")
             return
-        words = shlex.join(runs)
-        _say(f"recorded {', '.join(runs)}. Next: gradscope diagnose {shlex.quote(runs[0])}; gradscope report {words}")
+        so_far = "" if self._came_to_its_end else ", as far as the script came"
+        _say(f"recorded {', '.join(runs)}{so_far}")
+        _say(f"next: gradscope diagnose {shlex.quote(runs[0])}; gradscope report {shlex.join(runs)}")
         if page is not None:
             self._write_page(page)
 

@@ -102,7 +102,9 @@ def test_a_script_is_run_as_python_runs_it(tmp_path: Path) -> None:
         [sys.executable, "-m", "gradscope", "run", "--every", "1", *words], capture_output=True, text=True, timeout=100
     )
     assert watched.stdout == bare.stdout
-    said = "gradscope: recorded runs/train. Next: gradscope diagnose runs/train; gradscope report runs/train\n"
+    said = (
+        "gradscope: recorded runs/train\ngradscope: next: gradscope diagnose runs/train; gradscope report runs/train\n"
+    )
     assert (watched.returncode, watched.stderr) == (0, said)
     run = gradscope.open_run(tmp_path / "runs" / "train")
     assert run.complete
@@ -120,8 +122,8 @@ def test_what_is_recorded_and_where() -> None:
     assert run.timesteps["iteration"].unique().tolist() == [0, 2]
     assert run.iterations["loss"].notna().all()
     assert (run.metadata["keep"], run.metadata["user"]) == ("norms", {"script": "train.py", "lag": 5})
-    assert "recorded runs/train-2. Next: gradscope diagnose runs/train-2" in _run("train.py").stderr
-    assert "recorded here/run. Next" in _run("--out", "here/run", "train.py").stderr
+    assert "recorded runs/train-2\ngradscope: next: gradscope diagnose runs/train-2" in _run("train.py").stderr
+    assert "recorded here/run\n" in _run("--out", "here/run", "train.py").stderr
     assert len(gradscope.open_run("here/run").iterations) == 3
 
 
@@ -145,7 +147,7 @@ def test_several_models() -> None:
     _script(f"{_TRAINING}\nrnn, head = nn.GRU(3, 4, batch_first=True), nn.Linear(4, 1)\n"
             "optimizer = torch.optim.SGD([*rnn.parameters(), *head.parameters()], lr=0.1)\niterate()\n")  # fmt: skip
     done = _run("--report", "page.html", "train.py")
-    assert "recorded runs/train, runs/train.2. Next" in done.stderr
+    assert "recorded runs/train, runs/train.2\n" in done.stderr
     assert [len(gradscope.open_run(f"runs/train{end}").iterations) for end in ("", ".2")] == [3, 1]
     assert Path("page.html").is_file()
 
@@ -163,7 +165,7 @@ def test_how_a_script_ends(end: str, code: int, complete: bool) -> None:
     _script(f"{_TRAINING}\n{end}\n")
     done = _run("train.py")
     assert done.exit_code == code
-    assert "recorded runs/train" in done.stderr
+    assert f"recorded runs/train{'' if complete else ', as far as the script came'}\n" in done.stderr
     run = gradscope.open_run("runs/train")
     assert (run.complete, len(run.iterations)) == (complete, 3)
 
@@ -196,7 +198,7 @@ def test_ctrl_c(tmp_path: Path) -> None:
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "\nKeyboardInterrupt\ngradscope: recorded runs/train." in said
+    assert "\nKeyboardInterrupt\ngradscope: recorded runs/train, as far as the script came\n" in said
     assert not gradscope.open_run(tmp_path / "runs" / "train").complete
 
 
@@ -226,13 +228,21 @@ def test_a_script_without_torch() -> None:
 
 def test_a_run_that_cannot_be_written(unexpected_warnings: list[str]) -> None:
     """The training goes on to its end; why nothing was recorded is said there too."""
-    _script(f"{_TRAINING}\nprint('end')")
-    done = _run("--out", "/proc/self/run", "train.py")
+    _script(f"from pathlib import Path; Path('runs').write_text('')\n{_TRAINING}\nprint('end')")
+    done = _run("train.py")
     assert (done.exit_code, done.stdout) == (0, "end\n")
-    assert "gradscope: ModuleDict" not in done.stderr
-    assert "gradscope: LSTM with Linear was not watched: Cannot write the run /proc/self/run" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("gradscope: LSTM with Linear was not watched: Cannot write the run")
     assert len(unexpected_warnings) == 1
     unexpected_warnings.clear()
+
+
+def test_a_script_that_watches_by_itself() -> None:
+    """Its model is left to it, and that is said."""
+    watching = "import gradscope\nrecorder = gradscope.watch(rnn, optimizer)\n"
+    _script(_TRAINING.replace("\nfor _", f"{watching}\nfor _") + "recorder.close()\n")
+    done = _run("train.py")
+    assert done.exit_code == 0
+    assert done.stderr == "gradscope: LSTM with Linear is left to the script, which watches it by itself\n"
 
 
 def test_mistakes_are_one_message() -> None:
@@ -243,7 +253,9 @@ def test_mistakes_are_one_message() -> None:
         ("nowhere.py",): (2, "there is no script nowhere.py: expected a Python file, or -m"),
         ("-m", "no.such.module"): (2, "there is no module no.such.module"),
         ("-m", "nosuch"): (2, "there is no module nosuch"),
-        ("--out", "full", "train.py"): (1, "full is not empty: give another folder"),
+        ("--out", "full", "train.py"): (1, "full is not an empty folder: give another"),
+        ("--out", "train.py", "train.py"): (1, "train.py is not an empty folder: give another"),
+        ("--out", "train.py/run", "train.py"): (1, "train.py is no folder that you may write to"),
         ("--report", "nowhere/page.html", "train.py"): (2, "--report expects a file in a folder that is there"),
         ("--report", "full", "train.py"): (2, "--report expects a file"),
         ("--every", "0", "train.py"): (2, "Invalid value for '--every'"),

@@ -30,8 +30,7 @@ class LossOfModel:
 
     def gradients(self) -> _Seen:
         """Return what changes when a backward pass reaches the model."""
-        present = [each.grad for each in self._parameters]
-        return [None if gradient is None else (id(gradient), gradient._version) for gradient in present]
+        return [_seen(each) for each in self._parameters]
 
     def add(self, loss: Tensor, before: _Seen) -> bool:
         """Log a loss, if its backward pass has reached the model.
@@ -43,7 +42,7 @@ class LossOfModel:
         Returns:
             Whether it has.
         """
-        if self.gradients() == before:
+        if all(_seen(each) == seen for each, seen in zip(self._parameters, before, strict=True)):
             return False
         weights = sum(each._version for each in self._parameters)
         alone = self._sum is None or weights != self._weights or not any(before)
@@ -56,6 +55,11 @@ class LossOfModel:
     def _unscaled(self, loss: Tensor) -> Tensor:
         scale = getattr(self._scaler, "_scale", None)  # None before anything was scaled.
         return loss / scale.to(loss.device) if isinstance(scale, Tensor) else loss
+
+
+def _seen(parameter: nn.Parameter) -> tuple[int, int] | None:
+    gradient = parameter.grad
+    return None if gradient is None else (id(gradient), gradient._version)
 
 
 def listen_to_backward(models: Sequence[LossOfModel], guard: Guard) -> Callable[[], None]:
