@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -51,7 +52,8 @@ class _Waiting(MetaPathFinder):
         found = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((each for each in found if each is not None), None)
         if spec is not None and spec.loader is not None:
-            self._follow(spec.loader)
+            with suppress(AttributeError):  # A loader that takes no other function: the import matters more.
+                self._follow(spec.loader)
         return spec
 
     def _follow(self, loader: object) -> None:

@@ -201,24 +201,26 @@ class _Recording:
         others = self._noticing.not_watched if self._noticing is not None else []
         for reason in others:
             _say(reason)
-        runs = [self._shown(str(each.run)) for each in self._noticing.recorders] if self._noticing is not None else []
-        if not runs:
-            if not others:
-                _say(f"nothing was recorded: {self._why_nothing()}")
-            return
-        so_far = "" if self._came_to_its_end else ", as far as the script came"
-        _say(f"recorded {', '.join(runs)}{so_far}")
-        _say(f"next: gradscope diagnose {shlex.quote(runs[0])}; gradscope report {shlex.join(runs)}")
-        if page is not None:
-            self._write_page(page)
+        if self._noticing is not None and self._noticing.recorders:
+            self._tell_runs(self._noticing)
+        elif not others:
+            _say(f"nothing was recorded: {self._why_nothing()}")
+        if page is not None and self._noticing is not None and self._noticing.recorders:
+            self._write_page(page, self._noticing)
 
-    def _write_page(self, page: str) -> None:
+    def _tell_runs(self, noticing: "Noticing") -> None:
+        runs = [self._shown(str(each.run)) for each in noticing.recorders]
+        named = [f"{run} ({name})" for run, name in zip(runs, noticing.names, strict=True)]
+        so_far = "" if self._came_to_its_end else ", as far as the script came"
+        _say(f"recorded {', '.join(named)}{so_far}")
+        _say(f"next: gradscope diagnose {shlex.quote(runs[0])}; gradscope report {shlex.join(runs)}")
+
+    def _write_page(self, page: str, noticing: "Noticing") -> None:
         from gradscope.reporting import report
 
-        assert self._noticing is not None
         written = page if "://" in page else str(self._here / page)
         try:
-            report([str(each.run) for each in self._noticing.recorders], written)
+            report([str(each.run) for each in noticing.recorders], written)
         except (GradscopeError, OSError) as error:
             _say(f"the page was not written: {error}")
         else:

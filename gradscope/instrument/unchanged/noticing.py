@@ -55,12 +55,14 @@ class Noticing:
 
     Attributes:
         recorders: of all models that were watched, in order.
+        names: of those models, for messages.
         not_watched: why others were not, in words.
         optimizers_made: how many.
     """
 
     def __init__(self, begin: Begin) -> None:
         self.recorders: list[Recorder] = []
+        self.names: list[str] = []
         self.not_watched: list[str] = []
         self.optimizers_made = 0
         self._begin = begin
@@ -164,6 +166,7 @@ class Noticing:
         if not self.recorders:
             self._undo.callback(listen_to_backward(self._losses, self._guard))
         self.recorders.append(recorder)
+        self.names.append(together.name)
         parameters = set(map(id, together.model.parameters()))
         loss = LossOfModel(together.model, recorder, together.scaler)
         self._open.append(Watched(recorder, Turns(recorder, parameters, together.optimizers), loss))
