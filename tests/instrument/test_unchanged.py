@@ -438,7 +438,7 @@ def test_a_closure(tmp_path: Path) -> None:
 def test_an_error_amid_the_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unexpected_warnings: list[str]
 ) -> None:
-    """PyTorch is going through the hooks that would be taken off: the training goes on all the same."""
+    """PyTorch goes through the hooks of steps, one of the script's among them: the training goes on all the same."""
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError("odd")
@@ -447,8 +447,10 @@ def test_an_error_amid_the_steps(
     model = nn.ModuleList([make_model("gru"), make_model("gru")])
     with noticing(tmp_path):
         optimizers = [sgd(each) for each in model]
+        scripts_own = optimizer_hooks.register_optimizer_step_pre_hook(lambda *_: None)
         for each, optimizer in zip(model, optimizers, strict=True):
             iterate(each, optimizer)
+        scripts_own.remove()
     assert [said.endswith("ZeroDivisionError: odd") for said in unexpected_warnings] == [True]
     unexpected_warnings.clear()
 
