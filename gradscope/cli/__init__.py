@@ -16,8 +16,10 @@ _COMMANDS = {
     "study": "Train a grid of recurrent models, compare their gradients, write one report.",
     "studies": "List the built-in studies.",
     "gallery": "Run every built-in study; write all pages, and what each found.",
+    "run": "Watch a training script that stays as it is.",
     "report": "Write the HTML report of one run, or of several side by side.",
     "diagnose": "Say what is wrong in a run, with evidence and advice.",
+    "view": "Open a page, or a folder of pages, in the browser.",
     "overhead": "Measure what watching costs on this machine.",
 }
 

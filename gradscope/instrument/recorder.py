@@ -10,14 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from gradscope.errors import UsageError
 from gradscope.instrument.attachment import Attachment
 from gradscope.instrument.cost import Cost
 from gradscope.instrument.devices import computing_device
 from gradscope.instrument.guard import Guard, say
-from gradscope.instrument.inert import InertWhenCopied
 from gradscope.instrument.loops.taps import Taps
 from gradscope.instrument.nonfinite import NonfiniteAlarm
 from gradscope.instrument.parameters import ParameterWatch
@@ -30,7 +28,7 @@ from gradscope.instrument.scalars import checked_scalar
 from gradscope.instrument.schedules import Schedule
 from gradscope.instrument.skipped_steps import SkippedSteps
 from gradscope.instrument.source import ForwardCall, Source, Unrecordable
-from gradscope.instrument.steps import OutermostStep
+from gradscope.instrument.steps import OutermostStep, hook_steps
 from gradscope.instrument.trajectory import Trajectory
 from gradscope.probing import ProbeTables
 from gradscope.runs.places import Place
@@ -70,17 +68,11 @@ class Recorder:
         )
         self._stopped, self._iteration = False, 0
         self._step = OutermostStep()
-        self._step_handles = [handle for optimizer in self._optimizers for handle in self._hook_optimizer(optimizer)]
+        self._step_handles = hook_steps(self._optimizers, self._before_step, self._after_step)
         self._skips = None if scaler is None else SkippedSteps(scaler, self._after_skipped_step)
         # A recorder that is never closed, but dropped or left to the end of the process, still leaves all it recorded.
         self._finalizer = weakref.finalize(self, self._ledger.close_dropped)
         self._begin_iteration()
-
-    def _hook_optimizer(self, optimizer: Optimizer) -> list[RemovableHandle]:
-        return [
-            optimizer.register_step_pre_hook(InertWhenCopied(self._before_step, in_forward=False)),
-            optimizer.register_step_post_hook(InertWhenCopied(self._after_step, in_forward=False)),
-        ]
 
     # What users call
 
@@ -130,6 +122,24 @@ class Recorder:
                 "optimizer.step() ends the iteration already: call end_iteration() only without an optimizer."
             )
         self._end_iteration()
+
+    def go_on_with(self, *optimizers: Optimizer) -> None:
+        """Let the steps of other optimisers end iterations, such as of one that was made anew in mid-training.
+
+        Args:
+            optimizers: in place of those before; of several, the step of the last ends an iteration.
+
+        Raises:
+            UsageError: none is given.
+        """
+        if not optimizers:
+            raise UsageError("go_on_with expects one optimizer or more: those that step from here on.")
+        if self._stopped:
+            return
+        for handle in self._step_handles:
+            handle.remove()
+        self._optimizers = list(optimizers)
+        self._step_handles = hook_steps(self._optimizers, self._before_step, self._after_step)
 
     @property
     def latest(self) -> dict[str, Trajectory]:

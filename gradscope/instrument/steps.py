@@ -1,7 +1,33 @@
-"""Telling an optimiser's step from the steps inside it."""
+"""The steps of optimisers: hooks on them, and telling a step from the steps inside it."""
 
 import sys
+from collections.abc import Callable, Iterable
 from types import FrameType
+
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from gradscope.instrument.inert import InertWhenCopied
+
+
+def hook_steps(
+    optimizers: Iterable[Optimizer], before: Callable[..., None], after: Callable[..., None]
+) -> list[RemovableHandle]:
+    """Have functions called before and after each step of optimisers.
+
+    Args:
+        optimizers: that step.
+        before: called with the optimiser, and what its `step` was called with.
+        after: likewise.
+
+    Returns:
+        What takes the hooks off.
+    """
+    handles = []
+    for optimizer in optimizers:
+        handles.append(optimizer.register_step_pre_hook(InertWhenCopied(before, in_forward=False)))
+        handles.append(optimizer.register_step_post_hook(InertWhenCopied(after, in_forward=False)))
+    return handles
 
 
 class OutermostStep:

@@ -20,10 +20,10 @@ def _said(*words: str) -> str:
 
 
 def test_the_table_lists_what_there_is():
-    """These six, each with its line in --help."""
+    """These eight, each with its line in --help."""
     table = _said("--help").partition("Commands:")[2]
 
-    assert COMMANDS == ("study", "studies", "gallery", "report", "diagnose", "overhead")
+    assert COMMANDS == ("study", "studies", "gallery", "run", "report", "diagnose", "view", "overhead")
     assert all(f"\n  {command} " in table for command in COMMANDS)
 
 

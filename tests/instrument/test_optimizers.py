@@ -131,3 +131,24 @@ def test_a_fused_optimizer_that_unscales_its_gradients_itself(tmp_path: Path, fu
     found = gradscope.open_run(tmp_path / "run").iterations
     assert found["clip_coefficient"].tolist() == pytest.approx([1, 1])
     assert found["clip_cosine"].tolist() == pytest.approx([1, 1])
+
+
+def test_an_optimizer_that_is_made_anew(tmp_path: Path) -> None:
+    """The recorder is told, and its iterations go on: they end with the steps of the new one alone."""
+    model = make_model("gru")
+    first = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradscope.watch(model, first, run=tmp_path / "run", schedule=1) as recorder:
+        for rate in (0.1, 0.01):
+            optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+            recorder.go_on_with(optimizer)
+            for _ in range(2):
+                model(torch.randn(4, 7, 3)).sum().backward()
+                first.step()
+                optimizer.step()
+        with pytest.raises(gradscope.UsageError, match="one optimizer or more"):
+            recorder.go_on_with()
+    recorder.go_on_with(first)
+    assert not first._optimizer_step_pre_hooks
+    run = gradscope.open_run(tmp_path / "run")
+    assert run.iterations["learning_rate"].tolist() == [0.1, 0.1, 0.01, 0.01]
+    assert run.parameters["update_norm"].gt(0).all()
