@@ -4,14 +4,13 @@ import numpy as np
 
 from gradscope.analysis import number, percent
 from gradscope.analysis.updates import HEALTHY_RATIO, WeightCourse, weight_courses, weight_matrices
+from gradscope.diagnosis.course_of_loss import loss_fell
 from gradscope.diagnosis.finding import Finding
 from gradscope.runs import Run
 
 _PATH = 0.01
 _RATIO = 1e-4
 _FEWEST = 20
-_IMPROVED = 0.9
-_ERRORS = 3.0
 _MOST_TIMES = 1e6
 """Above it a factor is no advice any more."""
 
@@ -24,7 +23,7 @@ def find_update_too_small(run: Run) -> Finding | None:
     """
     weights = run.parameters[run.parameters["parameter"].isin(weight_matrices(run))]
     courses = [course for course in weight_courses(weights, _span(run)) if course.recorded >= _FEWEST]
-    if not courses or any(_moves(course) for course in courses) or _loss_fell(run):
+    if not courses or any(_moves(course) for course in courses) or loss_fell(run):
         return None
     most = max(courses, key=lambda course: course.path)
     return Finding(
@@ -76,15 +75,3 @@ def _span(run: Run) -> tuple[int, int] | None:
 
 def _moves(course: WeightCourse) -> bool:
     return course.path >= _PATH or course.ratio >= _RATIO or course.start_ratio >= _RATIO
-
-
-def _loss_fell(run: Run) -> bool:
-    """Return whether the loss went down by a tenth and by more than its own scatter explains."""
-    loss = run.iterations["loss"].to_numpy(dtype=np.float64)
-    loss = loss[np.isfinite(loss)]
-    quarter = len(loss) // 4
-    if quarter < 2 or loss.min() < 0:
-        return False
-    first, last = loss[:quarter], loss[-quarter:]
-    scatter = np.sqrt((first.var(ddof=1) + last.var(ddof=1)) / quarter)
-    return bool(last.mean() < _IMPROVED * first.mean() and last.mean() < first.mean() - _ERRORS * scatter)

@@ -160,6 +160,24 @@ def test_a_spike_of_a_gradient_that_has_converged_is_no_spike(tmp_path):
     assert _found(_clipped(tmp_path, norms), "clip-never-on") is None
 
 
+@pytest.mark.parametrize(("loss_after", "fires"), [(0.8, False), (3.0, True)])
+def test_gradients_that_become_larger_and_stay_so_are_no_spike(tmp_path, loss_after, fires):
+    """Where a network begins to learn, all are larger from there on; where the loss goes up, they are not its own."""
+    norms = np.where(np.arange(60) < 40, 1.0, 12.0)
+    loss = np.where(np.arange(60) <= 40, 1.0, loss_after)
+    finding = _found(_clipped(tmp_path, norms, loss=loss), "clip-never-on")
+    assert (finding is not None) == fires
+
+
+def test_a_guard_that_would_have_let_the_spike_pass_is_not_advised(tmp_path):
+    """Norms that scatter ask for a threshold of 59, above the spike of 15."""
+    norms = np.resize([0.4, 1.0, 2.5], 60)
+    norms[40] = 15.0
+    finding = _found(_clipped(tmp_path, norms), "clip-never-on")
+    assert "guard" not in finding.evidence
+    assert finding.advice[0].startswith("Clip the norm as a guard, at 3, three times the usual norm")
+
+
 @pytest.mark.parametrize(
     ("user", "fires"),
     [

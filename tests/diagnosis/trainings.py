@@ -134,6 +134,10 @@ def _one_wild_batch(iteration: int, inputs: Tensor, targets: Tensor) -> tuple[Te
     return inputs, 300 * targets + 300 if iteration == 22 else targets
 
 
+def _sign(_: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    return inputs, targets.sign()
+
+
 def _norm(threshold: float) -> Clip:
     return lambda model: nn.utils.clip_grad_norm_(model.parameters(), threshold)
 
@@ -153,6 +157,15 @@ HEALTHY = (
     Training("relu, identity, lag 15", "rnn_relu", prepare=_started("identity"), lag=15, clip=_norm(30.0)),
     Training("SGD", "gru", optimizer=_SGD, rate=0.05),
 )
+
+
+LEARNED = tuple(
+    Training(f"a latch in {kind}, {name}", kind, lag=9, length=10, hidden=32, iterations=400, rate=3e-3, batch=_sign,
+             schedule=8, clip=clip)
+    for kind in ("gru", "lstm", "rnn_tanh")
+    for name, clip in (("free", lambda _: None), ("clipped", _norm(1.0)))
+)  # fmt: skip
+"""Trainings long enough to learn to hold on to the sign of the first input: their gradient grows on its way back."""
 
 
 def _faulty(name: str, kind: str, *codes: str, **settings: object) -> Training:
