@@ -225,6 +225,17 @@ def test_a_few_dead_sequences_are_no_underflow(tmp_path):
     assert _codes(plant(tmp_path, partly)) == []
 
 
+def test_sequences_that_are_cut_off_one_by_one_are_no_underflow(tmp_path):
+    """Relu units that are all off for a sequence let nothing through, however large the gradient was before."""
+
+    def partly(iteration):
+        norms = exponential(-0.01, noise=0.1, seed=iteration)
+        norms[:30, :4] = 0.0
+        return norms
+
+    assert _codes(plant(tmp_path, partly)) == []
+
+
 @pytest.mark.parametrize(
     ("coefficient", "codes"),
     [
