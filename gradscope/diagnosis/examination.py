@@ -27,6 +27,7 @@ from gradscope.diagnosis.unusable_lag import find_unusable_lag
 from gradscope.diagnosis.update_too_large import find_update_too_large
 from gradscope.diagnosis.update_too_small import find_update_too_small
 from gradscope.diagnosis.vanishing_gradient import find_vanishing_gradient
+from gradscope.diagnosis.weights_left_out import find_weights_left_out
 from gradscope.runs import Run, open_run
 from gradscope.runs.places import PlaceLike
 
@@ -55,6 +56,7 @@ RUN_RULES: tuple[Callable[[Run], Finding | None], ...] = (
     find_clip_never_on,
     find_update_too_large,
     find_update_too_small,
+    find_weights_left_out,
 )
 
 

@@ -113,6 +113,35 @@ def test_a_single_iteration_that_was_not_recorded_is_singular(tmp_path):
     assert finding.message == "The run has 1 iteration, and its gradients were not recorded: nothing is judged."
 
 
+@pytest.mark.parametrize(
+    ("change", "drift", "gradient", "left_out"),
+    [
+        (0.0, 0.0, 1.0, True),
+        (1e-9, 0.0, 1.0, False),
+        (0.0, 1e-3, 1.0, False),
+        (0.0, 0.0, 0.0, False),
+    ],
+    ids=["left out", "moved", "moved by another optimizer", "without a gradient"],
+)
+def test_weights_that_an_optimizer_was_not_given_are_named(tmp_path, change, drift, gradient, left_out):
+    """Beside a head that is trained; another optimizer, which is not watched, shows in the weight's norm."""
+    writer = RunWriter(tmp_path, {"parameters": {"rnn.w": [4, 4], "rnn.v": [4, 4], "head": [4, 4]}})
+    for iteration in range(20):
+        tables = flush(iteration, exponential(-0.01), logged={"loss": 1.0})
+        tables["parameters"] = {
+            "iteration": [iteration] * 3,
+            "parameter": ["rnn.w", "rnn.v", "head"],
+            "gradient_norm": [gradient, gradient, 1.0],
+            "weight_norm": [2.0 + drift * iteration, 3.0 + drift * iteration, 1.0 + 0.01 * iteration],
+            "update_norm": [change, change, 0.01],
+        }
+        writer.write(tables)
+    finding = _found(open_run(tmp_path), "weights-left-out")
+    assert (finding is not None) == left_out
+    if finding is not None:
+        assert finding.message.startswith("No step ever changed rnn.v and rnn.w: each had a gradient in 20 recorded")
+
+
 def test_a_converged_training_is_not_stuck(tmp_path):
     """Updates that have become small moved the weights before."""
     assert _found(_updated(tmp_path, np.geomspace(1e-2, 1e-9, 60)), "update-too-small") is None

@@ -1,6 +1,6 @@
 """Small real trainings: healthy ones, and ones with a single fault planted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +53,7 @@ class Training:
     clip: Clip = lambda _: None
     every_time: bool = False
     schedule: object = 1
+    trained: Callable[[nn.Module], Iterable[nn.Parameter]] = nn.Module.parameters
     metadata: Mapping[str, object] = field(default_factory=dict)
 
     def run(self, folder: Path, seed: int) -> Run:
@@ -61,7 +62,7 @@ class Training:
         model = Recall(self.kind, self.hidden, every_time=self.every_time)
         with torch.no_grad():
             self.prepare(model.rnn)
-        optimizer = self.optimizer(model.parameters(), lr=self.rate)
+        optimizer = self.optimizer(self.trained(model), lr=self.rate)
         metadata = {"lag": self.lag, **self.metadata}
         with gradscope.watch(model, optimizer, run=folder, schedule=self.schedule, metadata=metadata) as recorder:
             for iteration in range(self.iterations):
@@ -194,5 +195,6 @@ FAULTY = (
     _faulty("forget bias -2", "lstm", "forget-gate-too-low", lag=15, prepare=_low_forget_gate),
     _faulty("ten times for a lag of 30", "gru", "truncation-too-short", lag=30, length=10),
     _faulty("SGD at 5", "gru", "update-too-large", optimizer=_SGD, rate=5.0, clip=_norm(1.0)),
+    _faulty("an optimizer for the head alone", "gru", "weights-left-out", trained=lambda model: model.head.parameters()),
     _faulty("SGD at 1e-7", "gru", "update-too-small", optimizer=_SGD, rate=1e-7),
 )  # fmt: skip
