@@ -19,6 +19,7 @@ from gradscope.diagnosis.loss_at_many_times import find_loss_at_many_times
 from gradscope.diagnosis.non_finite import find_non_finite_norms, find_non_finite_values
 from gradscope.diagnosis.nothing_recorded import find_nothing_recorded
 from gradscope.diagnosis.one_time_calls import find_one_time_calls
+from gradscope.diagnosis.read_too_early import find_read_too_early
 from gradscope.diagnosis.saturated_gates import find_saturated_gates
 from gradscope.diagnosis.saturated_units import find_saturated_units
 from gradscope.diagnosis.short_horizon import find_short_horizon
@@ -37,6 +38,7 @@ LAYER_RULES: tuple[Callable[[LayerEvidence], Finding | None], ...] = (
     find_vanishing_gradient,
     find_gradient_cut_off,
     find_gradient_underflow,
+    find_read_too_early,
     find_truncation_too_short,
     find_short_horizon,
     find_forget_gate_too_low,

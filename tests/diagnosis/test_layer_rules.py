@@ -12,11 +12,12 @@ def _found(run, code):
     return next((finding for finding in diagnose(run) if finding.code == code), None)
 
 
-def _with(folder, metadata, *, rate=-0.01, times=60, gates=None, states=None, **columns):
+def _with(folder, metadata, *, rate=-0.01, times=60, norms=None, gates=None, states=None, **columns):
     """Eight iterations of one layer, with further columns of timesteps, gates and states."""
     writer = RunWriter(folder, metadata)
     for iteration in range(8):
-        tables = flush(iteration, exponential(rate, noise=0.1, seed=iteration, times=times), **columns)
+        decaying = exponential(rate, noise=0.1, seed=iteration, times=times)
+        tables = flush(iteration, decaying if norms is None else norms, **columns)
         keys = {"iteration": np.full(times, iteration), "layer": [LAYER] * times, "call": np.zeros(times, dtype=int)}
         if gates:
             rows = [
@@ -98,6 +99,23 @@ def test_truncation_is_too_short_from_the_first_lag_that_is_missing(tmp_path, la
         assert finding.evidence["reach"] == 59
         # A geometric series cut after 60 terms (truth T14: relative bias lambda^K).
         assert finding.evidence["missing_share"] == pytest.approx(np.exp(-0.01 * 60), rel=0.1)
+
+
+def test_a_gradient_that_goes_no_time_back_asks_for_the_state_to_be_handed_on(tmp_path):
+    """A cell that is called anew at each time; and of a way of no times nothing is left or missing."""
+    finding = _found(plant(tmp_path, lambda _: np.ones((1, 4)), metadata={"user": {"lag": 9}}), "truncation-too-short")
+    assert finding.message == "The gradient can travel no time step back and the task has to look 9 back."
+    assert "state = cell(x, state)" in finding.advice[0]
+    assert finding.evidence == {"reach": 0, "lag": 9}
+
+
+def test_a_layer_that_is_read_too_early_has_no_truncation(tmp_path):
+    """Its gradient enters at the first of sixty times: longer sequences would not help."""
+    norms = np.zeros((60, 4))
+    norms[0] = 1.0
+    found = _with(tmp_path, _kind("gru"), norms=norms, direct_gradient_norm=norms[:, 0])
+    assert _found(found, "truncation-too-short") is None
+    assert _found(found, "read-too-early").severity == "error"
 
 
 @pytest.mark.parametrize(

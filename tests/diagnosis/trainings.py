@@ -18,18 +18,19 @@ Clip = Callable[[nn.Module], object]
 
 
 class Recall(nn.Module):
-    """Reads a sequence and answers from its last state, or at every time."""
+    """Reads a sequence and answers from its last state, from that of another time, or at every time."""
 
-    def __init__(self, kind: str, hidden: int, *, every_time: bool) -> None:
+    def __init__(self, kind: str, hidden: int, *, every_time: bool, answer: int) -> None:
         super().__init__()
         self.rnn = make_layer(kind, 2, hidden)
         self.head = nn.Linear(hidden, 1)
         self.every_time = every_time
+        self.answer = answer
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (batch, 1), or (time, batch, 1)."""
         states = self.rnn(inputs)[0]
-        return self.head(states if self.every_time else states[-1])
+        return self.head(states if self.every_time else states[self.answer])
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Training:
     batch: Batch = lambda _, inputs, targets: (inputs, targets)
     clip: Clip = lambda _: None
     every_time: bool = False
+    answer: int = -1
     schedule: object = 1
     trained: Callable[[nn.Module], Iterable[nn.Parameter]] = nn.Module.parameters
     metadata: Mapping[str, object] = field(default_factory=dict)
@@ -59,7 +61,7 @@ class Training:
     def run(self, folder: Path, seed: int) -> Run:
         """Train with a seed under gradscope.watch, and open what it wrote."""
         torch.manual_seed(seed)
-        model = Recall(self.kind, self.hidden, every_time=self.every_time)
+        model = Recall(self.kind, self.hidden, every_time=self.every_time, answer=self.answer)
         with torch.no_grad():
             self.prepare(model.rnn)
         optimizer = self.optimizer(self.trained(model), lr=self.rate)
@@ -194,7 +196,8 @@ FAULTY = (
     _faulty("three in four units off", "rnn_relu", "dead-units", prepare=_bias(-20.0, 0.75)),
     _faulty("forget bias -2", "lstm", "forget-gate-too-low", lag=15, prepare=_low_forget_gate),
     _faulty("ten times for a lag of 30", "gru", "truncation-too-short", lag=30, length=10),
+    _faulty("answered at the first time", "gru", "read-too-early", answer=0),
     _faulty("SGD at 5", "gru", "update-too-large", optimizer=_SGD, rate=5.0, clip=_norm(1.0)),
-    _faulty("an optimizer for the head alone", "gru", "weights-left-out", trained=lambda model: model.head.parameters()),
+    _faulty("optimizer of the head alone", "gru", "weights-left-out", trained=lambda model: model.head.parameters()),
     _faulty("SGD at 1e-7", "gru", "update-too-small", optimizer=_SGD, rate=1e-7),
 )  # fmt: skip
