@@ -158,6 +158,67 @@ def test_a_sum_is_no_growth_that_feeds_on_itself(tmp_path, hidden):
     assert _found(_with(tmp_path, _kind("rnn_relu"), hidden_norm=hidden), "hidden-state-growth") is None
 
 
+@pytest.mark.parametrize(
+    ("start", "of_units", "of_gates"),
+    [
+        (
+            0.1,
+            "Lower the learning rate or clip the norm: the units were",
+            "Lower the learning rate or clip the norm: they",
+        ),
+        (0.95, "Scale the inputs", "Start with smaller input and recurrent weights"),
+    ],
+    ids=["free at the start", "saturated from the start"],
+)
+def test_what_was_free_at_the_start_asks_for_smaller_steps(tmp_path, start, of_units, of_gates):
+    """And what was saturated from the start for smaller inputs and weights."""
+    writer = RunWriter(tmp_path, _kind("lstm"))
+    for iteration in range(8):
+        share = start if iteration == 0 else 0.95
+        tables = flush(iteration, exponential(-0.01), saturation=np.full(60, share))
+        tables["gates"] = {
+            "iteration": np.full(60, iteration),
+            "layer": [LAYER] * 60,
+            "call": np.zeros(60, dtype=int),
+            "time": np.arange(60),
+            "gate": ["output"] * 60,
+            "mean": np.full(60, 0.5),
+            "low": np.full(60, share / 2),
+            "high": np.full(60, share / 2),
+        }
+        writer.write(tables)
+    writer.close()
+    run = open_run(tmp_path)
+    assert _found(run, "saturated-units").advice[0].startswith(of_units)
+    assert _found(run, "saturated-gates").advice[0].startswith(of_gates)
+
+
+@pytest.mark.parametrize(("saturation", "said"), [(0.6, True), (0.3, False)])
+def test_a_gradient_that_vanishes_in_saturated_units_asks_for_scaled_inputs(tmp_path, saturation, said):
+    """Another start of the recurrent weights does not help there."""
+    tanh = _with(tmp_path / "tanh", _kind("rnn_tanh"), rate=-1.0, saturation=np.full(60, saturation))
+    ends = (0.5, saturation / 2, saturation / 2)
+    gated = _with(tmp_path / "gru", _kind("gru"), rate=-1.0, gates={"reset": ends, "update": ends})
+    advice = [_found(run, "vanishing-gradient").advice[0] for run in (tanh, gated)]
+    assert [one.startswith("Scale the inputs to about 1") for one in advice] == [said] * 2
+    assert [f"{saturation:.0%}".replace("%", " %") in one for one in advice] == [said] * 2
+
+
+def test_one_gate_that_is_open_on_purpose_is_no_saturation(tmp_path):
+    """Chrono initialisation opens one and closes another; the output gate is free."""
+    gates = {"forget": (0.95, 0.0, 0.95), "input": (0.05, 0.95, 0.0), "output": (0.5, 0.0, 0.0)}
+    run = _with(tmp_path, _kind("lstm"), rate=-1.0, gates=gates)
+    assert _found(run, "vanishing-gradient").advice[0].startswith("Start with a larger forget-gate bias")
+
+
+def test_a_gate_at_one_end_alone_is_held_there_by_its_bias(tmp_path):
+    """Forget gates below 0.1 in every case; gates that are at both ends are thrown about by their inputs."""
+    held = _found(_with(tmp_path / "held", _kind("lstm"), gates={"forget": (0.04, 1.0, 0.0)}), "saturated-gates")
+    thrown = _found(_with(tmp_path / "thrown", _kind("lstm"), gates={"output": (0.5, 0.48, 0.48)}), "saturated-gates")
+    assert held.advice[0].startswith("Look at the bias of the forget gate:")
+    assert not any("bias" in advice for advice in thrown.advice)
+
+
 def test_saturation_is_judged_at_the_end(tmp_path):
     """Units at their flat ends in nine of ten cases, and since when."""
     run = _with(tmp_path, _kind("rnn_tanh"), saturation=np.full(60, 0.95))

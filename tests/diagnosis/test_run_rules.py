@@ -142,6 +142,18 @@ def test_weights_that_an_optimizer_was_not_given_are_named(tmp_path, change, dri
         assert finding.message.startswith("No step ever changed rnn.v and rnn.w: each had a gradient in 20 recorded")
 
 
+def test_a_frozen_layer_beside_trained_weights_is_told_from_a_training_without_backward(tmp_path):
+    """A head with a gradient says that backward() ran: nothing came through the recurrent layers."""
+    writer = RunWriter(tmp_path, {})
+    for iteration in range(5):
+        tables = flush(iteration)
+        tables["parameters"] = {"iteration": [iteration], "parameter": ["head"], "gradient_norm": [1.0]}
+        writer.write(tables)
+    writer.close()
+    finding = _found(open_run(tmp_path), "nothing-recorded")
+    assert "requires_grad_(False)" in finding.advice[0]
+
+
 def test_a_converged_training_is_not_stuck(tmp_path):
     """Updates that have become small moved the weights before."""
     assert _found(_updated(tmp_path, np.geomspace(1e-2, 1e-9, 60)), "update-too-small") is None
