@@ -5,7 +5,7 @@ import pytest
 
 from gradscope.diagnosis import diagnose
 from gradscope.runs import RunWriter, open_run
-from tests.planted import LAYER, exponential, flush, plant
+from tests.planted import EVERY_TIME, LAST_TIME_ONLY, LAYER, exponential, flush, plant, timesteps
 
 
 def _found(run, code):
@@ -217,6 +217,23 @@ def test_a_gate_at_one_end_alone_is_held_there_by_its_bias(tmp_path):
     thrown = _found(_with(tmp_path / "thrown", _kind("lstm"), gates={"output": (0.5, 0.48, 0.48)}), "saturated-gates")
     assert held.advice[0].startswith("Look at the bias of the forget gate:")
     assert not any("bias" in advice for advice in thrown.advice)
+
+
+def test_a_layer_below_another_is_told_where_its_many_gradients_come_from(tmp_path):
+    """A loss at the last time only would change nothing there: the layer above sends a gradient back at every time."""
+    writer = RunWriter(tmp_path, {})
+    for iteration in range(8):
+        lower, upper = (
+            timesteps(iteration, exponential(-0.01), layer=layer, loss=loss)
+            for layer, loss in (("rnn.l0", EVERY_TIME), ("rnn.l1", LAST_TIME_ONLY))
+        )
+        both = {column: [*np.asarray(lower[column]), *np.asarray(upper[column])] for column in lower}
+        writer.write({"iterations": {"iteration": [iteration]}, "timesteps": both})
+    writer.close()
+    finding = _found(open_run(tmp_path), "loss-at-many-times")
+    assert finding.layer == "rnn.l0"
+    assert "it comes through rnn.l1, the layer above" in finding.message
+    assert "uppermost layer" in finding.advice[0]
 
 
 def test_saturation_is_judged_at_the_end(tmp_path):
