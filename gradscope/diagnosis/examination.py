@@ -15,6 +15,7 @@ from gradscope.diagnosis.forget_gate_too_low import find_forget_gate_too_low
 from gradscope.diagnosis.gradient_cut_off import find_gradient_cut_off
 from gradscope.diagnosis.gradient_underflow import find_gradient_underflow
 from gradscope.diagnosis.hidden_state_growth import find_hidden_state_growth
+from gradscope.diagnosis.left_over_gradient import find_left_over_gradient
 from gradscope.diagnosis.loss_at_many_times import find_loss_at_many_times
 from gradscope.diagnosis.non_finite import find_non_finite_norms, find_non_finite_values
 from gradscope.diagnosis.nothing_recorded import find_nothing_recorded
@@ -59,6 +60,7 @@ RUN_RULES: tuple[Callable[[Run], Finding | None], ...] = (
     find_update_too_large,
     find_update_too_small,
     find_weights_left_out,
+    find_left_over_gradient,
 )
 
 

@@ -54,6 +54,7 @@ class Training:
     clip: Clip = lambda _: None
     every_time: bool = False
     answer: int = -1
+    clear: bool = True
     schedule: object = 1
     trained: Callable[[nn.Module], Iterable[nn.Parameter]] = nn.Module.parameters
     metadata: Mapping[str, object] = field(default_factory=dict)
@@ -77,7 +78,8 @@ class Training:
         inputs = torch.randn(self.length, 8, 2)
         wanted = inputs[:, :, :1] if self.every_time else inputs[max(self.length - 1 - self.lag, 0), :, :1]
         inputs, targets = self.batch(iteration, inputs, wanted)
-        optimizer.zero_grad()
+        if self.clear:
+            optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(inputs), targets)
         loss.backward()
         self.clip(model)
@@ -197,6 +199,7 @@ FAULTY = (
     _faulty("forget bias -2", "lstm", "forget-gate-too-low", lag=15, prepare=_low_forget_gate),
     _faulty("ten times for a lag of 30", "gru", "truncation-too-short", lag=30, length=10),
     _faulty("answered at the first time", "gru", "read-too-early", answer=0),
+    _faulty("zero_grad() forgotten", "gru", "left-over-gradient", clear=False),
     _faulty("SGD at 5", "gru", "update-too-large", optimizer=_SGD, rate=5.0, clip=_norm(1.0)),
     _faulty("optimizer of the head alone", "gru", "weights-left-out", trained=lambda model: model.head.parameters()),
     _faulty("SGD at 1e-7", "gru", "update-too-small", optimizer=_SGD, rate=1e-7),
