@@ -30,6 +30,7 @@ from gradscope.diagnosis.update_too_large import find_update_too_large
 from gradscope.diagnosis.update_too_small import find_update_too_small
 from gradscope.diagnosis.vanishing_gradient import find_vanishing_gradient
 from gradscope.diagnosis.weights_left_out import find_weights_left_out
+from gradscope.diagnosis.weights_shrunk import find_weights_shrunk
 from gradscope.runs import Run, open_run
 from gradscope.runs.places import PlaceLike
 
@@ -61,6 +62,7 @@ RUN_RULES: tuple[Callable[[Run], Finding | None], ...] = (
     find_update_too_small,
     find_weights_left_out,
     find_left_over_gradient,
+    find_weights_shrunk,
 )
 
 

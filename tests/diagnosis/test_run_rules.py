@@ -154,6 +154,56 @@ def test_a_frozen_layer_beside_trained_weights_is_told_from_a_training_without_b
     assert "requires_grad_(False)" in finding.advice[0]
 
 
+@pytest.mark.parametrize(
+    ("rate", "loss", "fires"),
+    [(0.5, 1.0, True), (0.5, 0.3, False), (0.99, 1.0, False)],
+    ids=["halved each iteration", "but it has learned", "falls slowly"],
+)
+def test_a_learning_rate_that_falls_too_soon_is_found(tmp_path, rate, loss, fires):
+    """A scheduler made for epochs, called for batches: from iteration 27 on a step changes less than 1e-8."""
+    writer = RunWriter(tmp_path, {"parameters": {"w": [4, 4]}})
+    for iteration, value in enumerate(np.linspace(1, loss, 80)):
+        log = {"loss": float(value), "gradient_norm": 1.0, "learning_rate": rate**iteration}
+        tables = flush(iteration, exponential(-0.01), logged=log)
+        tables["parameters"] = {
+            "iteration": [iteration],
+            "parameter": ["w"],
+            "weight_norm": [1.0],
+            "update_norm": [rate**iteration],
+        }
+        writer.write(tables)
+    finding = _found(open_run(tmp_path), "update-too-small")
+    assert (finding is not None) == fires
+    if finding is not None:
+        assert finding.iteration == 27
+        assert finding.message.startswith(
+            "From iteration 27 on no step changed any weight matrix by more than a hundred"
+        )
+        assert "The learning rate had fallen from 1 to 7.5e-09 by then." in finding.message
+        assert "scheduler" in finding.advice[0]
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "fires"), [(0.05, 1.0, True), (0.2, 1.0, False), (0.05, 0.5, False), (3.0, 1.0, False)]
+)
+def test_weights_that_are_all_but_gone_are_found(tmp_path, last, loss, fires):
+    """Down to a twentieth; a fifth is none, nor is what the loss was glad of."""
+    writer = RunWriter(tmp_path, {"parameters": {"w": [4, 4]}})
+    for iteration, (norm, value) in enumerate(zip(np.geomspace(1, last, 40), np.linspace(1, loss, 40), strict=True)):
+        tables = flush(iteration, exponential(-0.01), logged={"loss": float(value)})
+        tables["parameters"] = {
+            "iteration": [iteration],
+            "parameter": ["w"],
+            "weight_norm": [float(norm)],
+            "update_norm": [0.05 * float(norm)],
+        }
+        writer.write(tables)
+    finding = _found(open_run(tmp_path), "weights-shrunk")
+    assert (finding is not None) == fires
+    if finding is not None:
+        assert finding.message == "w is down to 5 % of its size at the start."
+
+
 def test_a_converged_training_is_not_stuck(tmp_path):
     """Updates that have become small moved the weights before."""
     assert _found(_updated(tmp_path, np.geomspace(1e-2, 1e-9, 60)), "update-too-small") is None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -47,7 +48,7 @@ class Training:
     length: int = 20
     hidden: int = 16
     iterations: int = 30
-    optimizer: type[torch.optim.Optimizer] = torch.optim.Adam
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     rate: float = 1e-3
     prepare: Prepare = lambda _: None
     batch: Batch = lambda _, inputs, targets: (inputs, targets)
@@ -152,6 +153,7 @@ def _value(threshold: float) -> Clip:
 
 
 _SGD = torch.optim.SGD
+_DECAYED = partial(torch.optim.AdamW, weight_decay=20.0)
 
 HEALTHY = (
     Training("LSTM, forget bias 1", "lstm", prepare=_started("forget-bias", 1.0)),
@@ -200,6 +202,7 @@ FAULTY = (
     _faulty("ten times for a lag of 30", "gru", "truncation-too-short", lag=30, length=10),
     _faulty("answered at the first time", "gru", "read-too-early", answer=0),
     _faulty("zero_grad() forgotten", "gru", "left-over-gradient", clear=False),
+    _faulty("weight decay 20", "lstm", "weights-shrunk", iterations=40, rate=5e-3, optimizer=_DECAYED),
     _faulty("SGD at 5", "gru", "update-too-large", optimizer=_SGD, rate=5.0, clip=_norm(1.0)),
     _faulty("optimizer of the head alone", "gru", "weights-left-out", trained=lambda model: model.head.parameters()),
     _faulty("SGD at 1e-7", "gru", "update-too-small", optimizer=_SGD, rate=1e-7),
