@@ -287,6 +287,15 @@ def test_the_first_value_that_is_not_finite_is_located(tmp_path):
     assert "just before was 30, the median until then 15.5" in found["non-finite-norm"].message
 
 
+@pytest.mark.parametrize(("growth", "first"), [(4.0, "Clip the norm of the gradient"), (1.0, "Look at the iterations")])
+def test_a_gradient_that_grew_a_thousandfold_before_asks_for_clipping_first(tmp_path, growth, first):
+    """Whatever became infinite first, it is not the loss's logarithm that has to be looked at."""
+    log = lambda i: {"loss": 1.0, "gradient_norm": growth**i if i < 30 else float("nan")}  # noqa: E731
+    run = plant(tmp_path, _noisy(-0.01), iterations=range(40), logged=log)
+    (finding,) = (finding for finding in diagnose(run) if finding.code == "non-finite-norm")
+    assert finding.advice[0].startswith(first)
+
+
 def test_a_state_that_is_not_finite_is_told_from_a_gradient(tmp_path):
     """States fail forwards: the first time is the earliest one."""
     writer = RunWriter(tmp_path, {})
