@@ -12,13 +12,14 @@ from gradscope.diagnosis.read_too_early import read_too_early
 def find_truncation_too_short(evidence: LayerEvidence) -> Finding | None:
     """Return a finding if the task's lag is known and no gradient can travel that far.
 
-    Where a layer is answered at the first time that it reads, `read-too-early` says so.
+    Where a layer is answered at the first time that it reads, `read-too-early` says so; where relu units that are off
+    may be what cuts inside the sequence, `gradient-cut-off`.
     """
     decay, lag = evidence.end, evidence.lag
     if lag is None or decay.lags == 0 or read_too_early(evidence):
         return None
     reach = max(decay.longest, decay.lags) - 1
-    if decay.cut_off and decay.all_zero_lag is not None:
+    if decay.cut_off and decay.all_zero_lag is not None and evidence.kind != "rnn_relu":
         reach = min(reach, decay.all_zero_lag - 1)
     if reach >= lag:
         return None

@@ -109,6 +109,16 @@ def test_a_gradient_that_goes_no_time_back_asks_for_the_state_to_be_handed_on(tm
     assert finding.evidence == {"reach": 0, "lag": 9}
 
 
+@pytest.mark.parametrize(("kind", "fires"), [("gru", True), ("rnn_relu", False)])
+def test_relu_units_that_are_off_are_no_truncation(tmp_path, kind, fires):
+    """Sequences of sixty times, cut after thirty: longer ones help neither, but a gru is cut by a detach() alone."""
+    norms = exponential(-0.01)
+    norms[:30] = 0.0
+    run = _with(tmp_path, _kind(kind), norms=norms)
+    assert (_found(run, "truncation-too-short") is not None) == fires
+    assert _found(run, "gradient-cut-off").severity == "error"
+
+
 def test_a_layer_that_is_read_too_early_has_no_truncation(tmp_path):
     """Its gradient enters at the first of sixty times: longer sequences would not help."""
     norms = np.zeros((60, 4))
