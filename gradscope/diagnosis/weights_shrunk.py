@@ -6,7 +6,6 @@ from gradscope.diagnosis.course_of_loss import loss_fell
 from gradscope.diagnosis.finding import Finding
 from gradscope.runs import Run
 
-_LEFT = 0.1
 _FEWEST = 10
 
 
@@ -14,7 +13,7 @@ def find_weights_shrunk(run: Run) -> Finding | None:
     """Return a finding if a weight matrix is down to a tenth of its size at the start, and the loss did not fall."""
     weights = run.parameters[run.parameters["parameter"].isin(weight_matrices(run))]
     courses = [course for course in weight_courses(weights) if course.recorded >= _FEWEST]
-    shrunk = [course for course in courses if course.growth < _LEFT]
+    shrunk = [course for course in courses if course.shrunk]
     if not shrunk or loss_fell(run):
         return None
     worst = min(shrunk, key=lambda course: course.growth)

@@ -195,13 +195,14 @@ def test_weights_that_are_all_but_gone_are_found(tmp_path, last, loss, fires):
             "iteration": [iteration],
             "parameter": ["w"],
             "weight_norm": [float(norm)],
-            "update_norm": [0.05 * float(norm)],
+            "update_norm": [0.2 * float(norm)],
         }
         writer.write(tables)
     finding = _found(open_run(tmp_path), "weights-shrunk")
     assert (finding is not None) == fires
     if finding is not None:
         assert finding.message == "w is down to 5 % of its size at the start."
+        assert _found(open_run(tmp_path), "update-too-large") is None  # any step is large beside what is left
 
 
 def test_a_converged_training_is_not_stuck(tmp_path):
