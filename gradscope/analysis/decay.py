@@ -33,6 +33,8 @@ class Decay:
         sequences: How many sequences the means are over.
         zeros: How many norms are exactly 0 (those after a sequence's loss do not count).
         zero_share: (lag,) share of the sequences whose norm is exactly 0.
+        worn_share: (lag,) share of those whose norm is exactly 0 and was down to the underflow floor before: the others
+            were cut off, or never had a gradient.
         first_zero_lag: Smallest lag at which some sequence's norm is exactly 0; None if there is none.
         all_zero_lag: Smallest lag from which on every norm is exactly 0; None if there is none.
         nonfinite: How many norms are NaN or infinite (the times after a packed sequence's end do not count).
@@ -56,6 +58,7 @@ class Decay:
     sequences: int
     zeros: int
     zero_share: Float[np.ndarray, " lag"]
+    worn_share: Float[np.ndarray, " lag"]
     first_zero_lag: int | None
     all_zero_lag: int | None
     nonfinite: int
@@ -153,7 +156,8 @@ def fit_decay(
         lags_used=(first, last) if laws is not None else None,
         sequences=int(alive.sum()),
         zeros=int(zero.sum()),
-        zero_share=zero.mean(axis=1) if profile.shape[1] else np.full(len(phi), np.nan),
+        zero_share=_share_of_sequences(zero),
+        worn_share=_share_of_sequences(zero & _worn(profile, floor)),
         first_zero_lag=_first(np.asarray(zero.any(axis=1))),
         all_zero_lag=_start_of_tail(phi == 0),
         nonfinite=_count_nonfinite(norms),
@@ -192,6 +196,16 @@ def _mean_norm(profile: Float[np.ndarray, "lag sequence"]) -> Float[np.ndarray, 
     scale = np.where(scale > 0, scale, 1.0)
     safe = np.where(finite[:, None], profile, 0.0)
     return np.where(finite, (safe / scale[:, None]).mean(axis=1) * scale, np.nan)
+
+
+def _share_of_sequences(holds: Bool[np.ndarray, "lag kept"]) -> Float[np.ndarray, " lag"]:
+    return np.asarray(holds.mean(axis=1)) if holds.shape[1] else np.full(len(holds), np.nan)
+
+
+def _worn(profile: Float[np.ndarray, "lag kept"], floor: float) -> Bool[np.ndarray, "lag kept"]:
+    """Return where some norm nearer to the loss is at or below the floor and not 0."""
+    small: Bool[np.ndarray, "lag kept"] = (profile > 0) & (profile <= floor)
+    return np.logical_or.accumulate(small, axis=0)
 
 
 def _share_of_first(phi: Float[np.ndarray, " lag"]) -> Float[np.ndarray, " lag"]:

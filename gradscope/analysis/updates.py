@@ -10,6 +10,8 @@ from gradscope.runs import Run
 HEALTHY_RATIO = 1e-3
 """Update over weight of trainings that go well, as a rule of thumb."""
 
+_LITTLE_LEFT = 0.1
+
 
 @dataclass(frozen=True)
 class WeightCourse:
@@ -39,6 +41,11 @@ class WeightCourse:
     def growth(self) -> float:
         """Factor by which the norm changed."""
         return self.last_norm / self.first_norm if self.first_norm > 0 else np.inf
+
+    @property
+    def shrunk(self) -> bool:
+        """Whether less than a tenth of the norm is left."""
+        return self.growth < _LITTLE_LEFT
 
 
 def weight_matrices(run: Run) -> list[str]:

@@ -50,5 +50,6 @@ def _advice(run: Run, norm_q90: float) -> tuple[str, ...]:
         f"As a guard against rare large gradients the threshold would be about {number(threshold)}, {why}; steps "
         "grow with it, so the learning rate has to be tuned anew.",
         "If this is wanted, say it by a normalised gradient or a smaller learning rate, and tune that one number.",
-        "Look at why the gradients are as large as that: a sum instead of a mean in the loss, or unscaled targets.",
+        "Look at why the gradients are as large as that: one that explodes through time, a sum instead of a mean in "
+        "the loss, or unscaled targets.",
     )

@@ -25,13 +25,14 @@ def find_clip_never_on(run: Run) -> Finding | None:
 
     A threshold is named by `watch(metadata={"clip_threshold": ...})` or a study's settings. A gradient sticks out with
     ten times the median of the 25 recorded before it and no less than the median of the first ones: gradients that
-    have become small by converging may scatter as they like.
+    have become small by converging may scatter as they like. Unless the loss went up, it must stick out of the 25 after
+    it too: where a network begins to learn, gradients become larger and stay so.
     """
     recorded = clip_recorded(run)
     norms = recorded["gradient_norm"].to_numpy(dtype=np.float64)
     if len(recorded) < _FEWEST or (recorded["clip_coefficient"] < CLIPPED_BELOW).any():
         return None
-    spike = _first_spike(norms)
+    spike = _first_spike(run, recorded)
     if spike is not None:
         # From the gradients before it alone: those after it are of a training that it has thrown.
         return _unguarded(run, recorded, spike, recommend_threshold(norms[:spike][np.isfinite(norms[:spike])]))
@@ -46,18 +47,17 @@ def _unguarded(run: Run, recorded: pd.DataFrame, index: int, replayed: ClipRecom
     norm = float(recorded["gradient_norm"].iloc[index])
     usual = float(np.nanmedian(recorded["gradient_norm"].iloc[max(0, index - _WINDOW) : index]))
     before, after = _losses_around(run, iteration)
-    ruined = after > _RUIN * before
     loss = f" The loss went from {number(before)} to {number(after)}." if math.isfinite(before + after) else ""
     numbers: dict[str, float | int | str] = {"iteration": iteration, "norm": norm, "median_norm_before": usual}
     if math.isfinite(before + after):
         numbers |= {"loss_before": before, "loss_after": after}
-    guard = "about three times the usual norm"
-    if replayed is not None and replayed.role == "guard":
+    guard = f"{number(3 * usual)}, three times the usual norm"
+    if replayed is not None and replayed.role == "guard" and replayed.threshold < norm:
         numbers["guard"] = replayed.threshold
         guard = number(replayed.threshold)
     return Finding(
         code="clip-never-on",
-        severity="warning" if ruined else "info",
+        severity="warning" if after > _RUIN * before else "info",
         layer=None,
         message=(
             f"No gradient was clipped in {len(recorded)} recorded iterations, and at iteration {iteration} one was "
@@ -96,13 +96,25 @@ def _out_of_reach(threshold: float, norms: np.ndarray, replayed: ClipRecommendat
 _REFERENCE = "Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063; Seetharaman et al. 2020, arXiv:2007.14469"
 
 
-def _first_spike(norms: np.ndarray) -> int | None:
+def _first_spike(run: Run, recorded: pd.DataFrame) -> int | None:
+    norms = recorded["gradient_norm"].to_numpy(dtype=np.float64)
     first = float(np.nanmedian(norms[:_WINDOW]))
     for index in range(min(_WINDOW, _FEWEST // 2), len(norms)):
         usual = float(np.nanmedian(norms[max(0, index - _WINDOW) : index]))
-        if norms[index] >= _SPIKE * usual > 0 and norms[index] >= first and math.isfinite(norms[index]):
+        sticks_out = norms[index] >= _SPIKE * usual > 0 and norms[index] >= first and math.isfinite(norms[index])
+        if sticks_out and (_passes(norms, index) or _ruins(run, int(recorded["iteration"].iloc[index]))):
             return index
     return None
+
+
+def _passes(norms: np.ndarray, index: int) -> bool:
+    after = norms[index + 1 : index + 1 + _WINDOW]
+    return not np.isfinite(after).any() or float(np.nanmedian(after)) * _SPIKE <= norms[index]
+
+
+def _ruins(run: Run, iteration: int) -> bool:
+    before, after = _losses_around(run, iteration)
+    return after > _RUIN * before
 
 
 def _losses_around(run: Run, iteration: int) -> tuple[float, float]:

@@ -24,6 +24,12 @@ def late_recorded(run: Run) -> pd.DataFrame:
     return late if len(late) >= _FEWEST else late.iloc[:0]
 
 
+def clips(run: Run) -> bool:
+    """Return whether any gradient of the later half of those recorded was clipped."""
+    recorded = clip_recorded(run)
+    return bool((recorded["clip_coefficient"].iloc[len(recorded) // 2 :] < CLIPPED_BELOW).any())
+
+
 def clipped_since(run: Run) -> int | None:
     """Return the first iteration that was clipped, and the next recorded one too."""
     recorded = clip_recorded(run)

@@ -15,10 +15,12 @@ from gradscope.diagnosis.forget_gate_too_low import find_forget_gate_too_low
 from gradscope.diagnosis.gradient_cut_off import find_gradient_cut_off
 from gradscope.diagnosis.gradient_underflow import find_gradient_underflow
 from gradscope.diagnosis.hidden_state_growth import find_hidden_state_growth
+from gradscope.diagnosis.left_over_gradient import find_left_over_gradient
 from gradscope.diagnosis.loss_at_many_times import find_loss_at_many_times
 from gradscope.diagnosis.non_finite import find_non_finite_norms, find_non_finite_values
 from gradscope.diagnosis.nothing_recorded import find_nothing_recorded
 from gradscope.diagnosis.one_time_calls import find_one_time_calls
+from gradscope.diagnosis.read_too_early import find_read_too_early
 from gradscope.diagnosis.saturated_gates import find_saturated_gates
 from gradscope.diagnosis.saturated_units import find_saturated_units
 from gradscope.diagnosis.short_horizon import find_short_horizon
@@ -27,6 +29,8 @@ from gradscope.diagnosis.unusable_lag import find_unusable_lag
 from gradscope.diagnosis.update_too_large import find_update_too_large
 from gradscope.diagnosis.update_too_small import find_update_too_small
 from gradscope.diagnosis.vanishing_gradient import find_vanishing_gradient
+from gradscope.diagnosis.weights_left_out import find_weights_left_out
+from gradscope.diagnosis.weights_shrunk import find_weights_shrunk
 from gradscope.runs import Run, open_run
 from gradscope.runs.places import PlaceLike
 
@@ -36,6 +40,7 @@ LAYER_RULES: tuple[Callable[[LayerEvidence], Finding | None], ...] = (
     find_vanishing_gradient,
     find_gradient_cut_off,
     find_gradient_underflow,
+    find_read_too_early,
     find_truncation_too_short,
     find_short_horizon,
     find_forget_gate_too_low,
@@ -55,6 +60,9 @@ RUN_RULES: tuple[Callable[[Run], Finding | None], ...] = (
     find_clip_never_on,
     find_update_too_large,
     find_update_too_small,
+    find_weights_left_out,
+    find_left_over_gradient,
+    find_weights_shrunk,
 )
 
 

@@ -1,5 +1,7 @@
 """The gradient becomes exactly 0 on its way back because no number of the training type is so small."""
 
+import numpy as np
+
 from gradscope.analysis import percent
 from gradscope.analysis.onset import first_lasting
 from gradscope.analysis.wording import steps
@@ -10,15 +12,17 @@ _SHARE = 0.05
 
 
 def find_gradient_underflow(evidence: LayerEvidence) -> Finding | None:
-    """Return a finding if at some lag at least 5 % of the sequences have a gradient of exactly 0 that was worn away."""
+    """Return a finding if at some lag at least 5 % of the sequences have a gradient of exactly 0 that was worn away.
+
+    Zeros that come at once, as behind relu units that are all off for a sequence, are no underflow.
+    """
     decay = evidence.end
-    if decay.zeros == 0 or decay.cut_off or decay.all_zero_lag == 0:
+    if decay.zeros == 0 or decay.cut_off:
         return None
-    # Sequences that are 0 from the loss on have no gradient to lose.
-    worst = float((decay.zero_share - decay.zero_share[0]).max())
+    worst = float(decay.worn_share.max())
     if worst < _SHARE:
         return None
-    first = decay.first_zero_lag or 0
+    first = int(np.flatnonzero(decay.worn_share)[0])
     where = f"from {steps(first)} back on"
     if decay.all_zero_lag is not None:
         where += f", in every sequence from {steps(decay.all_zero_lag)} back on"

@@ -1,5 +1,7 @@
 """Values that are NaN or infinite, and where they came up first."""
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,7 @@ from gradscope.runs import Run
 _MEANING = "A step with such a gradient makes every weight that it touches useless; nothing after it can be trusted."
 _REFERENCE = "Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063; Micikevicius et al. 2018, arXiv:1710.03740 (loss scale)"
 
+_GROWN = 1e3
 _STATE = "Check the inputs and the weights: a state that is not finite makes every gradient so."
 _FIRST_ADVICE = {
     "gate": _STATE,
@@ -50,7 +53,7 @@ def find_non_finite_values(evidence: LayerEvidence) -> Finding | None:
             "iterations_affected": len(affected),
             **_order(onset, onsets),
         },
-        advice=_advice(onset),
+        advice=_advice(onset, evidence.run, onset.iteration),
         meaning=_MEANING,
         reference=_REFERENCE,
         iteration=onset.iteration,
@@ -84,7 +87,7 @@ def find_non_finite_norms(run: Run) -> Finding | None:
             f"{_beside(onset, onsets)}{_unseen(onset, run)}{_norms_before(run.iterations, first)}"
         ),
         evidence={"iteration": first, "iterations_affected": len(bad), **_named(onset), **_order(onset, onsets)},
-        advice=_advice(onset if onset is None or onset == onsets[0] else None),
+        advice=_advice(onset if onset is None or onset == onsets[0] else None, run, first),
         meaning=_MEANING,
         reference=_REFERENCE,
         iteration=first,
@@ -111,11 +114,17 @@ def _bad_norms(run: Run) -> set[int]:
 
 
 def _norms_before(iterations: pd.DataFrame, first: int) -> str:
-    before = iterations[(iterations["iteration"] < first) & np.isfinite(iterations["gradient_norm"])]["gradient_norm"]
-    if before.empty:
+    last, middle = _last_and_median(iterations, first)
+    if math.isnan(last):
         return ""
-    last, middle = number(float(before.iloc[-1])), number(float(before.median()))
-    return f" The norm recorded just before was {last}, the median until then {middle}."
+    return f" The norm recorded just before was {number(last)}, the median until then {number(middle)}."
+
+
+def _last_and_median(iterations: pd.DataFrame, first: int) -> tuple[float, float]:
+    """Return the last finite norm of the weights' gradient before an iteration, and the median of all until then."""
+    norms = iterations.loc[iterations["iteration"] < first, "gradient_norm"]
+    before = norms[np.isfinite(norms)]
+    return (float(before.iloc[-1]), float(before.median())) if len(before) else (math.nan, math.nan)
 
 
 def _beside(onset: NonfiniteOnset | None, onsets: list[NonfiniteOnset]) -> str:
@@ -148,11 +157,18 @@ def _named(onset: NonfiniteOnset | None) -> dict[str, int | str]:
     return {**moment, "tensor": onset.tensor, "way": onset.way}
 
 
-def _advice(onset: NonfiniteOnset | None) -> tuple[str, ...]:
+def _advice(onset: NonfiniteOnset | None, run: Run, iteration: int) -> tuple[str, ...]:
     advice = (
         "Look at the iterations before it: a gradient that grows from one to the next asks for norm clipping or a "
         "smaller learning rate.",
         "Under mixed precision check that the loss scale comes down when steps are skipped.",
     )
+    last, middle = _last_and_median(run.iterations, iteration)
+    if last > _GROWN * middle:
+        grown = (
+            "Clip the norm of the gradient, or lower the learning rate: the last norm before was "
+            f"{number(last / middle)} times the median until then."
+        )
+        return grown, advice[1]
     first = _FIRST_ADVICE.get("" if onset is None else onset.quantity)
     return advice if first is None else (first, *advice)

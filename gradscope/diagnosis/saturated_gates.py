@@ -13,6 +13,7 @@ from gradscope.diagnosis.evidence import LayerEvidence
 from gradscope.diagnosis.finding import Finding
 
 _SHARE = 0.9
+_FREE = 0.5
 
 
 def find_saturated_gates(evidence: LayerEvidence) -> Finding | None:
@@ -43,11 +44,7 @@ def find_saturated_gates(evidence: LayerEvidence) -> Finding | None:
         layer=evidence.layer,
         message=f"Gates are stuck at their ends, over all units, times and sequences: {said}.",
         evidence=numbers,
-        advice=(
-            "Start with smaller input and recurrent weights, and scale the inputs to about 1.",
-            "Lower the learning rate or clip the norm, if they were free at the start.",
-            "Normalise what goes into the gates (layer normalisation inside the cell).",
-        ),
+        advice=_advice(evidence.gates, stuck),
         meaning=(
             "The slope of a gate there is below a tenth, so it passes next to no gradient on to its weights and to the "
             "state before: it no longer learns when to open, and part of the way back is shut."
@@ -55,6 +52,22 @@ def find_saturated_gates(evidence: LayerEvidence) -> Finding | None:
         reference="Karpathy, Johnson & Fei-Fei 2015, arXiv:1506.02078; Gu et al. 2020, arXiv:1910.09890",
         iteration=_since(evidence.gates, stuck),
     )
+
+
+def _advice(gates: pd.DataFrame, stuck: Mapping[str, GateUse]) -> tuple[str, ...]:
+    smaller = "Start with smaller input and recurrent weights, and scale the inputs to about 1."
+    slower = "Lower the learning rate or clip the norm"
+    first = gates[gates["iteration"] == gates["iteration"].min()]
+    free = all(_course(first, name).iloc[0] < _FREE for name in stuck)
+    advice = [f"{slower}: they were free at the start.", smaller] if free else [smaller, f"{slower}."]
+    if held := [name for name, use in stuck.items() if max(use.low, use.high) >= _SHARE]:
+        gates_named = f"{' and '.join(held)} {'gate' if len(held) == 1 else 'gates'}"
+        bias = (
+            f"Look at the bias of the {gates_named}: what is at one end in nearly all cases is held there by its "
+            "bias, or by inputs far from 0 in the mean."
+        )
+        advice.insert(1 if free else 0, bias)
+    return (*advice, "Normalise what goes into the gates (layer normalisation inside the cell).")
 
 
 class _Counted:

@@ -9,6 +9,7 @@ from gradscope.diagnosis.evidence import LayerEvidence
 from gradscope.diagnosis.finding import Finding
 
 _SHARE = 0.9
+_FREE = 0.5
 _WHAT = {"rnn_tanh": "hidden state", "lstm": "tanh of the cell", "gru": "candidate state"}
 
 
@@ -30,11 +31,7 @@ def find_saturated_units(evidence: LayerEvidence) -> Finding | None:
             "saturated_q90": spread.q90,
             "saturated_at_start": float(saturation.iloc[0]),
         },
-        advice=(
-            "Scale the inputs to about 1 and start with smaller input weights.",
-            "Lower the learning rate or clip the norm, if the units were free at the start.",
-            "Penalise large activations, or normalise them (layer normalisation).",
-        ),
+        advice=_advice(free=float(saturation.iloc[0]) < _FREE),
         meaning=(
             "The slope there is below a fifth, so every time step back multiplies most of the gradient by that: it "
             "fades, and the units behave like switches."
@@ -42,3 +39,10 @@ def find_saturated_units(evidence: LayerEvidence) -> Finding | None:
         reference="Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063; Glorot & Bengio 2010",
         iteration=first_lasting(saturation.index.tolist(), saturation.to_numpy() >= _SHARE),
     )
+
+
+def _advice(*, free: bool) -> tuple[str, ...]:
+    smaller = "Scale the inputs to about 1 and start with smaller input weights."
+    slower = "Lower the learning rate or clip the norm"
+    order = (f"{slower}: the units were free at the start.", smaller) if free else (smaller, f"{slower}.")
+    return (*order, "Penalise large activations, or normalise them (layer normalisation).")

@@ -20,11 +20,11 @@ def find_update_too_large(run: Run) -> Finding | None:
     """Return a finding if updates stay above a tenth of a weight matrix, or a late one throws it.
 
     Steady: the median over the later half of the recorded iterations, so that weights which start near 0 and have to
-    grow do not count. Thrown: a single update in the last three quarters of at least three tenths of the weight, ten
-    times what updates were until then.
+    grow do not count, nor those that have all but vanished, which every step changes by a lot. Thrown: a single update
+    in the last three quarters of at least three tenths of the weight, ten times what updates were until then.
     """
     weights = run.parameters[run.parameters["parameter"].isin(weight_matrices(run))]
-    courses = [course for course in weight_courses(weights) if course.recorded >= _FEWEST]
+    courses = [course for course in weight_courses(weights) if course.recorded >= _FEWEST and not course.shrunk]
     steady = max(courses, key=lambda course: course.ratio, default=None)
     if steady is not None and steady.ratio >= _STEADY:
         return _steady(weights, steady, sum(course.ratio >= _STEADY for course in courses))

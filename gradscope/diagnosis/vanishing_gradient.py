@@ -7,6 +7,7 @@ from gradscope.analysis.wording import steps
 from gradscope.diagnosis.evidence import LayerEvidence
 from gradscope.diagnosis.finding import Finding
 from gradscope.diagnosis.gate_bias import larger_bias
+from gradscope.diagnosis.saturation import saturated_from_the_start
 
 
 def find_vanishing_gradient(evidence: LayerEvidence) -> Finding | None:
@@ -52,6 +53,8 @@ def _since(evidence: LayerEvidence) -> int | None:
 
 def _advice(evidence: LayerEvidence) -> tuple[str, ...]:
     advice = [_of_the_cell(evidence)]
+    if saturated := saturated_from_the_start(evidence):
+        advice.insert(0, f"Scale the inputs to about 1, or start with smaller weights: {saturated}.")
     if evidence.lag is None:
         advice.append(
             "Say how far back the task has to look with watch(metadata={'lag': ...}): here the whole length is assumed."

@@ -144,9 +144,10 @@ class ParameterWatch:
         """Keep the gradients as the backward pass left them, divided by the loss scale of mixed precision.
 
         Only of parameters that it reached. The others may hold what is of no backward pass any more, clipped already or
-        of the iteration before: one by `torch.autograd.grad` reaches none.
+        of the iteration before: one by `torch.autograd.grad` reaches none. And only of those whose optimizer has not
+        stepped yet: what comes later, as through a discriminator for its generator, is of no step of this iteration.
         """
-        arrived, self._arrived = self._arrived, set()
+        arrived, self._arrived = self._arrived - self._given.keys(), set()
         if not arrived:
             return
         new = _copies({name: gradient for name, gradient in self._gradients().items() if name in arrived})

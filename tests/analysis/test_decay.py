@@ -129,6 +129,7 @@ def test_underflow_is_counted_and_kept_out_of_the_fit(rate, seed):
     assert decay.first_zero_lag == np.flatnonzero((by_lag == 0).any(axis=1))[0]
     assert decay.all_zero_lag == np.flatnonzero((by_lag == 0).all(axis=1))[0]
     np.testing.assert_array_equal(decay.zero_share, (by_lag == 0).mean(axis=1))
+    np.testing.assert_array_equal(decay.worn_share, decay.zero_share)
     assert by_lag[decay.lags_used[1]].mean() > FLOOR
 
 

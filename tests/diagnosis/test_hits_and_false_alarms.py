@@ -11,7 +11,7 @@ import pytest
 
 from gradscope.diagnosis import diagnose
 from gradscope.diagnosis.examination import LAYER_RULES, RUN_RULES
-from tests.diagnosis.trainings import FAULTY, HEALTHY, Training
+from tests.diagnosis.trainings import FAULTY, HEALTHY, LEARNED, Training
 
 SEEDS = range(5)
 
@@ -26,6 +26,16 @@ def findings(training: Training, folder: Path) -> list[set[str]]:
 def test_a_healthy_training_has_no_findings(training, tmp_path):
     """Not even for information."""
     assert findings(training, tmp_path) == [set()] * len(SEEDS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("training", LEARNED, ids=lambda training: training.name)
+def test_a_training_that_has_learned_is_no_error(training, tmp_path):
+    """Its gradient grows, which is said, and clipping advised where there is none; what it learned is no error."""
+    for seed in SEEDS:
+        found = diagnose(training.run(tmp_path / str(seed), seed))
+        assert {finding.severity for finding in found} <= {"info", "warning"}
+        assert {finding.code for finding in found} <= {"exploding-gradient", "clip-never-on"}
 
 
 @pytest.mark.slow

@@ -108,6 +108,64 @@ def test_an_explosion_that_came_late_is_told_so(tmp_path):
     assert "it did not at the start" in finding.message
 
 
+def _growing(folder, *, late, loss, coefficient=1.0, norms=exponential):
+    """A run whose gradient grows by 0.1 a time step, from the fourth of eight iterations on or from the first."""
+    return plant(
+        folder,
+        lambda i: norms(0.1 if i >= 4 or not late else -0.01, noise=0.1, seed=i),
+        logged=lambda i: {"loss": loss[i], "gradient_norm": 1.0, "clip_coefficient": coefficient, "clip_cosine": 1.0},
+    )
+
+
+FALLING, CONSTANT = [1.0, 0.9, 0.7, 0.5, 0.4, 0.3, 0.2, 0.2], [1.0] * 8
+
+
+@pytest.mark.parametrize(
+    ("late", "loss", "coefficient", "severity"),
+    [
+        (True, FALLING, 1.0, "warning"),
+        (True, FALLING, 0.5, "info"),
+        (True, CONSTANT, 0.5, "error"),
+        (True, FALLING[::-1], 1.0, "error"),
+        (False, FALLING, 0.5, "error"),
+    ],
+    ids=["learned", "learned and clipped", "nothing learned", "the loss rises", "from the start"],
+)
+def test_growth_that_learning_brought_is_no_error(tmp_path, late, loss, coefficient, severity):
+    """A latch that works sends a gradient back that grows: 370-fold here, and the loss is a fifth of what it was."""
+    found = {f.code: f for f in diagnose(_growing(tmp_path, late=late, loss=loss, coefficient=coefficient))}
+    finding = found["exploding-gradient"]
+    assert finding.severity == severity
+    assert ("The loss fell all the same" in finding.message) == (severity != "error")
+
+
+def test_where_gradients_are_clipped_already_clipping_is_no_advice(tmp_path):
+    """What is left to try is the way back itself; and a start is advised only where it was so at the start."""
+    clipped = diagnose(_growing(tmp_path / "clipped", late=False, loss=CONSTANT, coefficient=0.5))[0]
+    free = diagnose(_growing(tmp_path / "free", late=True, loss=CONSTANT))[0]
+    assert clipped.advice[0] == "Start the recurrent weights orthogonal."
+    assert not any("clip" in advice.lower() for advice in clipped.advice)
+    assert free.advice[0].startswith("Clip the gradient's norm")
+    assert not any("Start" in advice for advice in free.advice)
+
+
+@pytest.mark.parametrize(
+    ("left", "rate", "severity", "verb"),
+    [(0.09, 0.1, "warning", "explodes"), (0.5, 0.02, "info", "grows"), (0.05, 0.02, None, None)],
+)
+def test_growth_after_a_fall_counts_as_far_as_it_was_measured(tmp_path, left, rate, severity, verb):
+    """From lag 1 on by 370 or 3.3 times; but of what the readout put in, only a share goes back at all."""
+
+    def norms(iteration):
+        found = exponential(rate, noise=0.1, seed=iteration)
+        found[:-1] *= left
+        return found
+
+    findings = diagnose(plant(tmp_path, norms))
+    assert [finding.severity for finding in findings] == [severity] * (severity is not None)
+    assert all(finding.message.startswith(f"The gradient {verb} on its way") for finding in findings)
+
+
 def test_losses_at_many_times_are_information_and_no_false_verdict(tmp_path):
     """However steep the total gradient looks, nothing is said to vanish."""
     run = plant(tmp_path, _noisy(-0.5), loss=EVERY_TIME)
@@ -167,6 +225,17 @@ def test_a_few_dead_sequences_are_no_underflow(tmp_path):
     assert _codes(plant(tmp_path, partly)) == []
 
 
+def test_sequences_that_are_cut_off_one_by_one_are_no_underflow(tmp_path):
+    """Relu units that are all off for a sequence let nothing through, however large the gradient was before."""
+
+    def partly(iteration):
+        norms = exponential(-0.01, noise=0.1, seed=iteration)
+        norms[:30, :4] = 0.0
+        return norms
+
+    assert _codes(plant(tmp_path, partly)) == []
+
+
 @pytest.mark.parametrize(
     ("coefficient", "codes"),
     [
@@ -216,6 +285,15 @@ def test_the_first_value_that_is_not_finite_is_located(tmp_path):
     )
     assert found["non-finite-norm"].evidence == {"iteration": 30, "iterations_affected": 10}
     assert "just before was 30, the median until then 15.5" in found["non-finite-norm"].message
+
+
+@pytest.mark.parametrize(("growth", "first"), [(4.0, "Clip the norm of the gradient"), (1.0, "Look at the iterations")])
+def test_a_gradient_that_grew_a_thousandfold_before_asks_for_clipping_first(tmp_path, growth, first):
+    """Whatever became infinite first, it is not the loss's logarithm that has to be looked at."""
+    log = lambda i: {"loss": 1.0, "gradient_norm": growth**i if i < 30 else float("nan")}  # noqa: E731
+    run = plant(tmp_path, _noisy(-0.01), iterations=range(40), logged=log)
+    (finding,) = (finding for finding in diagnose(run) if finding.code == "non-finite-norm")
+    assert finding.advice[0].startswith(first)
 
 
 def test_a_state_that_is_not_finite_is_told_from_a_gradient(tmp_path):

@@ -113,6 +113,98 @@ def test_a_single_iteration_that_was_not_recorded_is_singular(tmp_path):
     assert finding.message == "The run has 1 iteration, and its gradients were not recorded: nothing is judged."
 
 
+@pytest.mark.parametrize(
+    ("change", "drift", "gradient", "left_out"),
+    [
+        (0.0, 0.0, 1.0, True),
+        (1e-9, 0.0, 1.0, False),
+        (0.0, 1e-3, 1.0, False),
+        (0.0, 0.0, 0.0, False),
+    ],
+    ids=["left out", "moved", "moved by another optimizer", "without a gradient"],
+)
+def test_weights_that_an_optimizer_was_not_given_are_named(tmp_path, change, drift, gradient, left_out):
+    """Beside a head that is trained; another optimizer, which is not watched, shows in the weight's norm."""
+    writer = RunWriter(tmp_path, {"parameters": {"rnn.w": [4, 4], "rnn.v": [4, 4], "head": [4, 4]}})
+    for iteration in range(20):
+        tables = flush(iteration, exponential(-0.01), logged={"loss": 1.0})
+        tables["parameters"] = {
+            "iteration": [iteration] * 3,
+            "parameter": ["rnn.w", "rnn.v", "head"],
+            "gradient_norm": [gradient, gradient, 1.0],
+            "weight_norm": [2.0 + drift * iteration, 3.0 + drift * iteration, 1.0 + 0.01 * iteration],
+            "update_norm": [change, change, 0.01],
+        }
+        writer.write(tables)
+    finding = _found(open_run(tmp_path), "weights-left-out")
+    assert (finding is not None) == left_out
+    if finding is not None:
+        assert finding.message.startswith("No step ever changed rnn.v and rnn.w: each had a gradient in 20 recorded")
+
+
+def test_a_frozen_layer_beside_trained_weights_is_told_from_a_training_without_backward(tmp_path):
+    """A head with a gradient says that backward() ran: nothing came through the recurrent layers."""
+    writer = RunWriter(tmp_path, {})
+    for iteration in range(5):
+        tables = flush(iteration)
+        tables["parameters"] = {"iteration": [iteration], "parameter": ["head"], "gradient_norm": [1.0]}
+        writer.write(tables)
+    writer.close()
+    finding = _found(open_run(tmp_path), "nothing-recorded")
+    assert "requires_grad_(False)" in finding.advice[0]
+
+
+@pytest.mark.parametrize(
+    ("rate", "loss", "fires"),
+    [(0.5, 1.0, True), (0.5, 0.3, False), (0.99, 1.0, False)],
+    ids=["halved each iteration", "but it has learned", "falls slowly"],
+)
+def test_a_learning_rate_that_falls_too_soon_is_found(tmp_path, rate, loss, fires):
+    """A scheduler made for epochs, called for batches: from iteration 27 on a step changes less than 1e-8."""
+    writer = RunWriter(tmp_path, {"parameters": {"w": [4, 4]}})
+    for iteration, value in enumerate(np.linspace(1, loss, 80)):
+        log = {"loss": float(value), "gradient_norm": 1.0, "learning_rate": rate**iteration}
+        tables = flush(iteration, exponential(-0.01), logged=log)
+        tables["parameters"] = {
+            "iteration": [iteration],
+            "parameter": ["w"],
+            "weight_norm": [1.0],
+            "update_norm": [rate**iteration],
+        }
+        writer.write(tables)
+    finding = _found(open_run(tmp_path), "update-too-small")
+    assert (finding is not None) == fires
+    if finding is not None:
+        assert finding.iteration == 27
+        assert finding.message.startswith(
+            "From iteration 27 on no step changed any weight matrix by more than a hundred"
+        )
+        assert "The learning rate had fallen from 1 to 7.5e-09 by then." in finding.message
+        assert "scheduler" in finding.advice[0]
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "fires"), [(0.05, 1.0, True), (0.2, 1.0, False), (0.05, 0.5, False), (3.0, 1.0, False)]
+)
+def test_weights_that_are_all_but_gone_are_found(tmp_path, last, loss, fires):
+    """Down to a twentieth; a fifth is none, nor is what the loss was glad of."""
+    writer = RunWriter(tmp_path, {"parameters": {"w": [4, 4]}})
+    for iteration, (norm, value) in enumerate(zip(np.geomspace(1, last, 40), np.linspace(1, loss, 40), strict=True)):
+        tables = flush(iteration, exponential(-0.01), logged={"loss": float(value)})
+        tables["parameters"] = {
+            "iteration": [iteration],
+            "parameter": ["w"],
+            "weight_norm": [float(norm)],
+            "update_norm": [0.2 * float(norm)],
+        }
+        writer.write(tables)
+    finding = _found(open_run(tmp_path), "weights-shrunk")
+    assert (finding is not None) == fires
+    if finding is not None:
+        assert finding.message == "w is down to 5 % of its size at the start."
+        assert _found(open_run(tmp_path), "update-too-large") is None  # any step is large beside what is left
+
+
 def test_a_converged_training_is_not_stuck(tmp_path):
     """Updates that have become small moved the weights before."""
     assert _found(_updated(tmp_path, np.geomspace(1e-2, 1e-9, 60)), "update-too-small") is None
@@ -158,6 +250,24 @@ def test_a_spike_of_a_gradient_that_has_converged_is_no_spike(tmp_path):
     norms = np.geomspace(1, 1e-9, 60)
     norms[50] *= 100
     assert _found(_clipped(tmp_path, norms), "clip-never-on") is None
+
+
+@pytest.mark.parametrize(("loss_after", "fires"), [(0.8, False), (3.0, True)])
+def test_gradients_that_become_larger_and_stay_so_are_no_spike(tmp_path, loss_after, fires):
+    """Where a network begins to learn, all are larger from there on; where the loss goes up, they are not its own."""
+    norms = np.where(np.arange(60) < 40, 1.0, 12.0)
+    loss = np.where(np.arange(60) <= 40, 1.0, loss_after)
+    finding = _found(_clipped(tmp_path, norms, loss=loss), "clip-never-on")
+    assert (finding is not None) == fires
+
+
+def test_a_guard_that_would_have_let_the_spike_pass_is_not_advised(tmp_path):
+    """Norms that scatter ask for a threshold of 59, above the spike of 15."""
+    norms = np.resize([0.4, 1.0, 2.5], 60)
+    norms[40] = 15.0
+    finding = _found(_clipped(tmp_path, norms), "clip-never-on")
+    assert "guard" not in finding.evidence
+    assert finding.advice[0].startswith("Clip the norm as a guard, at 3, three times the usual norm")
 
 
 @pytest.mark.parametrize(

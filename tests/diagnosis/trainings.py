@@ -1,7 +1,8 @@
 """Small real trainings: healthy ones, and ones with a single fault planted."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,18 +19,19 @@ Clip = Callable[[nn.Module], object]
 
 
 class Recall(nn.Module):
-    """Reads a sequence and answers from its last state, or at every time."""
+    """Reads a sequence and answers from its last state, from that of another time, or at every time."""
 
-    def __init__(self, kind: str, hidden: int, *, every_time: bool) -> None:
+    def __init__(self, kind: str, hidden: int, *, every_time: bool, answer: int) -> None:
         super().__init__()
         self.rnn = make_layer(kind, 2, hidden)
         self.head = nn.Linear(hidden, 1)
         self.every_time = every_time
+        self.answer = answer
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (batch, 1), or (time, batch, 1)."""
         states = self.rnn(inputs)[0]
-        return self.head(states if self.every_time else states[-1])
+        return self.head(states if self.every_time else states[self.answer])
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,25 @@ class Training:
     length: int = 20
     hidden: int = 16
     iterations: int = 30
-    optimizer: type[torch.optim.Optimizer] = torch.optim.Adam
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam
     rate: float = 1e-3
     prepare: Prepare = lambda _: None
     batch: Batch = lambda _, inputs, targets: (inputs, targets)
     clip: Clip = lambda _: None
     every_time: bool = False
+    answer: int = -1
+    clear: bool = True
     schedule: object = 1
+    trained: Callable[[nn.Module], Iterable[nn.Parameter]] = nn.Module.parameters
     metadata: Mapping[str, object] = field(default_factory=dict)
 
     def run(self, folder: Path, seed: int) -> Run:
         """Train with a seed under gradscope.watch, and open what it wrote."""
         torch.manual_seed(seed)
-        model = Recall(self.kind, self.hidden, every_time=self.every_time)
+        model = Recall(self.kind, self.hidden, every_time=self.every_time, answer=self.answer)
         with torch.no_grad():
             self.prepare(model.rnn)
-        optimizer = self.optimizer(model.parameters(), lr=self.rate)
+        optimizer = self.optimizer(self.trained(model), lr=self.rate)
         metadata = {"lag": self.lag, **self.metadata}
         with gradscope.watch(model, optimizer, run=folder, schedule=self.schedule, metadata=metadata) as recorder:
             for iteration in range(self.iterations):
@@ -74,7 +79,8 @@ class Training:
         inputs = torch.randn(self.length, 8, 2)
         wanted = inputs[:, :, :1] if self.every_time else inputs[max(self.length - 1 - self.lag, 0), :, :1]
         inputs, targets = self.batch(iteration, inputs, wanted)
-        optimizer.zero_grad()
+        if self.clear:
+            optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(inputs), targets)
         loss.backward()
         self.clip(model)
@@ -134,6 +140,10 @@ def _one_wild_batch(iteration: int, inputs: Tensor, targets: Tensor) -> tuple[Te
     return inputs, 300 * targets + 300 if iteration == 22 else targets
 
 
+def _sign(_: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    return inputs, targets.sign()
+
+
 def _norm(threshold: float) -> Clip:
     return lambda model: nn.utils.clip_grad_norm_(model.parameters(), threshold)
 
@@ -143,6 +153,7 @@ def _value(threshold: float) -> Clip:
 
 
 _SGD = torch.optim.SGD
+_DECAYED = partial(torch.optim.AdamW, weight_decay=20.0)
 
 HEALTHY = (
     Training("LSTM, forget bias 1", "lstm", prepare=_started("forget-bias", 1.0)),
@@ -153,6 +164,15 @@ HEALTHY = (
     Training("relu, identity, lag 15", "rnn_relu", prepare=_started("identity"), lag=15, clip=_norm(30.0)),
     Training("SGD", "gru", optimizer=_SGD, rate=0.05),
 )
+
+
+LEARNED = tuple(
+    Training(f"a latch in {kind}, {name}", kind, lag=9, length=10, hidden=32, iterations=400, rate=3e-3, batch=_sign,
+             schedule=8, clip=clip)
+    for kind in ("gru", "lstm", "rnn_tanh")
+    for name, clip in (("free", lambda _: None), ("clipped", _norm(1.0)))
+)  # fmt: skip
+"""Trainings long enough to learn to hold on to the sign of the first input: their gradient grows on its way back."""
 
 
 def _faulty(name: str, kind: str, *codes: str, **settings: object) -> Training:
@@ -180,6 +200,10 @@ FAULTY = (
     _faulty("three in four units off", "rnn_relu", "dead-units", prepare=_bias(-20.0, 0.75)),
     _faulty("forget bias -2", "lstm", "forget-gate-too-low", lag=15, prepare=_low_forget_gate),
     _faulty("ten times for a lag of 30", "gru", "truncation-too-short", lag=30, length=10),
+    _faulty("answered at the first time", "gru", "read-too-early", answer=0),
+    _faulty("zero_grad() forgotten", "gru", "left-over-gradient", clear=False),
+    _faulty("weight decay 20", "lstm", "weights-shrunk", iterations=40, rate=5e-3, optimizer=_DECAYED),
     _faulty("SGD at 5", "gru", "update-too-large", optimizer=_SGD, rate=5.0, clip=_norm(1.0)),
+    _faulty("optimizer of the head alone", "gru", "weights-left-out", trained=lambda model: model.head.parameters()),
     _faulty("SGD at 1e-7", "gru", "update-too-small", optimizer=_SGD, rate=1e-7),
 )  # fmt: skip

@@ -152,3 +152,22 @@ def test_an_optimizer_that_is_made_anew(tmp_path: Path) -> None:
     run = gradscope.open_run(tmp_path / "run")
     assert run.iterations["learning_rate"].tolist() == [0.1, 0.1, 0.01, 0.01]
     assert run.parameters["update_norm"].gt(0).all()
+
+
+def test_a_gradient_that_comes_after_a_step_is_not_what_was_clipped(tmp_path: Path) -> None:
+    """Of two adversaries the second one's loss sends a gradient back through the first, which has stepped by then."""
+    first, second = make_model("gru"), torch.nn.Linear(3, 3)
+    optimizers = [torch.optim.SGD(one.parameters(), lr=0.1) for one in (first, second)]
+    model = torch.nn.ModuleDict({"first": first, "second": second})
+    with gradscope.watch(model, optimizers, run=tmp_path / "run", schedule=1):
+        for _ in range(3):
+            inputs = torch.randn(2, 5, 3)
+            optimizers[0].zero_grad()
+            first(inputs).square().sum().backward()
+            optimizers[0].step()
+            optimizers[1].zero_grad()
+            first(second(inputs)).sum().neg().backward()
+            optimizers[1].step()
+    iterations = gradscope.open_run(tmp_path / "run").iterations
+    assert iterations["clip_coefficient"].tolist() == pytest.approx([1.0] * 3)
+    assert iterations["clip_cosine"].tolist() == pytest.approx([1.0] * 3)
