@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import gradscope
 from gradscope.instrument.fused import kernel_call, onednn, reconstruction
+from gradscope.instrument.fused.workspace import Workspace
 from tests.examples import examples
 from tests.oracles import unroll
 
@@ -176,6 +177,57 @@ def test_the_memory_is_let_go_with_its_graph(retain: bool, monkeypatch: pytest.M
         loss.backward(retain_graph=retain)
         recorder.wait()
         assert [memory() is not None for memory in seen] == [retain]
+
+
+def _five_iterations(given: tuple[Tensor, Tensor], *, keeps_graphs: bool) -> list[gradscope.Trajectory]:
+    torch.manual_seed(0)
+    module, graphs = nn.LSTM(3, 4), []
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    found = []
+    with gradscope.watch(module, optimizer, schedule=1) as recorder:
+        for number in range(5):
+            loss = _loss(*module(torch.randn(6, 2, 3), tuple(state + number for state in given)))
+            loss.backward(retain_graph=keeps_graphs)
+            graphs.append(loss)
+            optimizer.step()
+            found.append(recorder.latest["l0"])
+    return found
+
+
+@pytest.mark.parametrize("keeps_graphs", [True, False])
+def test_memory_that_is_held_is_read_as_copies_are(keeps_graphs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large memory is not copied, unless the user's graph has it too: then the next pass writes to it."""
+    given, names = (torch.randn(1, 2, 4), torch.randn(1, 2, 4)), []
+    copied = _five_iterations(given, keeps_graphs=keeps_graphs)
+    copy = Workspace.copy
+    monkeypatch.setattr(Workspace, "copy", lambda self, name, tensor: names.append(name) or copy(self, name, tensor))
+    monkeypatch.setattr(onednn, "_LARGEST_KEPT_BLOCK", 0)
+
+    held = _five_iterations(given, keeps_graphs=keeps_graphs)
+
+    assert ("gates" in names) == keeps_graphs
+    for one, other in zip(held, copied, strict=True):
+        for name in ("hidden", "cell", "total_gradient", "cell_gradient", "weight_gradient_norm", "saturation"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+        assert all(torch.equal(one.gates[name], other.gates[name]) for name in ("input", "forget", "output"))
+
+
+def test_an_initial_state_of_the_users_own_may_be_overwritten() -> None:
+    """As soon as the backward pass is over, before its thread has come to it."""
+    torch.manual_seed(0)
+    module, batch, state = nn.LSTM(3, 64), torch.randn(50, 8, 3), (torch.randn(1, 8, 64), torch.randn(1, 8, 64))
+    before = tuple(one[0].double() for one in state)
+    with gradscope.watch(module, schedule=1) as recorder:
+        module(batch, state)[0].sin().sum().backward()
+        for one in state:
+            one.fill_(7.0)
+        found = recorder.latest["l0"]
+    truth = unroll(module, batch, lambda sequence, *_: sequence.sin().sum(), *before)
+    torch.testing.assert_close(found.cell_gradient.double(), truth.cell_gradient, rtol=1e-4, atol=1e-6)
+    # The first time's term in dL/dW_hh alone is made with h before the sequence.
+    torch.testing.assert_close(
+        found.weight_gradient_norm.double(), truth.weight_gradient_norm.double(), rtol=1e-3, atol=1e-6
+    )
 
 
 _SCRIPT = """

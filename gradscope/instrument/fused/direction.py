@@ -14,7 +14,7 @@ from gradscope.cells.weights import LayerWeights, layer_weights
 from gradscope.instrument.fused.direct_gradient import DirectGradient, in_order
 from gradscope.instrument.fused.kernels import KernelArguments
 from gradscope.instrument.fused.layouts import Layout
-from gradscope.instrument.fused.onednn import KeptStates, read_kept
+from gradscope.instrument.fused.onednn import KeptStates, comes_afresh, read_kept
 from gradscope.instrument.fused.ownership import nobody_else_holds
 from gradscope.instrument.fused.workspace import Workspace
 
@@ -197,7 +197,9 @@ class Direction:
         own = Direction.__new__(Direction)  # By `copy` it takes as long as the rest of this.
         own.__dict__.update(self.__dict__)
         own._hidden = _taken("hidden", self._hidden, memory, self._references + _OF_THE_CALL)
-        own._initial = tuple(memory.copy(f"initial{number}", state) for number, state in enumerate(self._initial))
+        own._initial = tuple(
+            _taken(f"initial{number}", state, memory, self._references) for number, state in enumerate(self._initial)
+        )
         own.left, own.kept = self._left(memory), None
         if self.projected is not None and (self.kind != "gru" or self.saved_gates is not None):
             recurrent = (_RECURRENT, _RECURRENT_BIAS) if self._has_biases else (_RECURRENT,)
@@ -221,10 +223,11 @@ class Direction:
         kept = self.kept
         if kept is None or not self.has_written:
             return None
-        if nobody_else_holds(kept, references=1):
+        is_ours = nobody_else_holds(kept, references=1)
+        if is_ours:
             self.kept = None  # The graph has gone: no other backward pass can come.
         left = read_kept(kept, self.shape, self._sequence.shape[-1], reverse=self.reverse)
-        return None if left is None else left.copied(memory)
+        return left if left is None or (is_ours and comes_afresh(kept)) else left.copied(memory)
 
     def drop_graph(self) -> None:
         """Hold nothing of the autograd graph any more."""

@@ -18,7 +18,7 @@ from gradscope.instrument.fused.direction import Direction
 from gradscope.instrument.fused.graph import projection_node, saved_gru_gates
 from gradscope.instrument.fused.kernels import KernelArguments
 from gradscope.instrument.fused.layouts import Dense, Layout, Packed
-from gradscope.instrument.fused.onednn import kept_memory, lstm_node
+from gradscope.instrument.fused.onednn import comes_afresh, kept_memory, lstm_node
 from gradscope.instrument.fused.rows import Rows
 from gradscope.instrument.fused.summarising import summarise
 from gradscope.instrument.fused.workspace import Workspace
@@ -131,10 +131,11 @@ class KernelCall:
                 node.register_prehook(partial(self._receive_inside, index))
 
     def _size(self, output: Tensor) -> int:
-        # About half of what oneDNN keeps is copied.
-        kept = sum(direction.kept.nbytes for direction in self._directions if direction.kept is not None)
+        # About half of what oneDNN keeps is copied, or else the whole of it is held.
+        all_kept = [direction.kept for direction in self._directions if direction.kept is not None]
+        kept = sum(each.nbytes if comes_afresh(each) else each.nbytes // 2 for each in all_kept)
         weights = sum(tensor.nbytes for direction in self._directions for tensor in direction.given[1:])
-        return _TENSORS_HELD * output.nbytes + kept // 2 + weights
+        return _TENSORS_HELD * output.nbytes + kept + weights
 
     def _receive(self, position: int, output_number: int, gradients: tuple[Tensor | None, ...]) -> None:
         if self._listener is None:
