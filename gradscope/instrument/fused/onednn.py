@@ -70,7 +70,7 @@ def comes_afresh(kept: UInt8[Tensor, " bytes"]) -> bool:
     """Return whether memory of this size is new at each forward pass, be the old one free or not.
 
     glibc maps blocks of more than 32 MB anew each time, and keeps none. To hold on to such a one costs nothing; to copy
-    the half that is used takes an LSTM of 50 times, 64 sequences and 256 units a twentieth of an iteration.
+    the half that is used takes a thirtieth of an iteration of an LSTM of 50 times, 64 sequences and 256 units.
     """
     return kept.nbytes > _LARGEST_KEPT_BLOCK
 
