@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +31,25 @@ def store(monkeypatch):
         places._file_system.cache_clear()
         yield running
     places._file_system.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Debian's Chromium, one for all tests, by playwright. Where it is missing they skip, and fail where CI is true."""
+    path = shutil.which("chromium")
+    if path is None:
+        words = "needs Debian's chromium (apt-get install chromium), and there is none on the PATH"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"This test {words}")
+        pytest.skip(words)
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["quic", "component-update", "sync", "background-networking"]
+    arguments = ["--no-sandbox", "--disable-gpu", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(autouse=True)

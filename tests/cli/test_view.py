@@ -18,7 +18,6 @@ from gradscope.cli import main, view
 from gradscope.cli.page_index import index_page
 from gradscope.cli.page_server import PageServer
 from gradscope.runs.layout import RUN_FILE
-from tests.reporting.conftest import chromium  # noqa: F401 - a fixture
 
 
 @pytest.fixture
@@ -217,7 +216,7 @@ def test_ctrl_c_ends_it(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.xdist_group("browser")
-def test_a_browser_goes_from_the_list_to_a_page(chromium: Any, folder: Path, server: PageServer) -> None:  # noqa: F811
+def test_a_browser_goes_from_the_list_to_a_page(chromium: Any, folder: Path, server: PageServer) -> None:
     """A real one: without anything to complain of."""
     (folder / "a & b.html").write_text('<link rel="icon" href="data:,"><p>second</p>', encoding="utf-8")
     tab = chromium.new_context().new_page()

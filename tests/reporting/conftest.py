@@ -1,11 +1,7 @@
-"""A comparison, runs, and a real browser to look at their pages."""
+"""A comparison and runs, and their pages."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -56,22 +52,3 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_page(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of the plain run."""
     return report(runs / "plain", tmp_path_factory.mktemp("run") / "run.html")
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """Debian's Chromium, driven by playwright; where it is missing these tests skip, and fail where CI is true."""
-    path = shutil.which("chromium")
-    if path is None:
-        words = "needs Debian's chromium (apt-get install chromium), and there is none on the PATH"
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"This test {words}")
-        pytest.skip(words)
-    from playwright.sync_api import sync_playwright
-
-    quiet = ["quic", "component-update", "sync", "background-networking"]
-    arguments = ["--no-sandbox", "--disable-gpu", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=arguments)
-        yield browser
-        browser.close()
