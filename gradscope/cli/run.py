@@ -91,6 +91,7 @@ def _check_page(page: str | None) -> None:
     Raises:
         UsageError: there is no such folder, or it is one.
     """
+    # Without `check_target`, which brings numpy: a script may still set what that reads when it is loaded.
     if page is not None and "://" not in page and (Path(page).is_dir() or not Path(page).absolute().parent.is_dir()):
         raise UsageError(f"--report expects a file in a folder that is there, such as page.html, got {page}")
 
